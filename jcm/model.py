@@ -1,0 +1,193 @@
+"""The structure of a model: grid, levels, dynamics, physics, time step. No tunable number.
+
+`simulate(model, inputs)` is a pure function; everything that a person may want to change without
+compiling again, or to differentiate, is in the inputs.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jcm.constants import DAY, EARTH, Constants
+from jcm.dynamics import vertical_operators
+from jcm.dynamics.speedy import SpeedyDynamics
+from jcm.grid import Grid, parse_resolution
+from jcm.options import Options, make_options
+from jcm.physics import Physics
+from jcm.physics.reference_layers import ReferenceLayers
+from jcm.physics.speedy import SpeedyPhysics
+from jcm.state import Columns, Prognostics
+from jcm.surface.coupler import Coupler, Ground
+from jcm.transform import Transform
+from jcm.vertical import Levels, speedy_levels
+
+#: Shortwave radiation is computed anew after this time [s].
+SHORTWAVE_INTERVAL = 7200.0
+#: Longest default time step [s], and the truncation up to which it is used.
+LONGEST_STEP, LONGEST_STEP_TRUNCATION = 2400.0, 31
+
+
+class Model(eqx.Module):
+    """Structure of a model; made by `build_model`."""
+
+    dynamics: Any
+    physics: Physics
+    coupler: Coupler
+    levels: Levels
+    #: Name of the preset from which the options were taken.
+    preset: str = eqx.field(static=True)
+    options: Options = eqx.field(static=True)
+    grid: Grid = eqx.field(static=True)
+    constants: Constants = eqx.field(static=True)
+    #: Time step [s], and how many make a day and the interval of shortwave radiation.
+    time_step: float = eqx.field(static=True)
+    steps_per_day: int = eqx.field(static=True)
+    steps_per_shortwave: int = eqx.field(static=True)
+
+    @property
+    def transform(self) -> Transform:
+        """The spherical-harmonic transform."""
+        return self.dynamics.transform
+
+    @property
+    def name(self) -> str:
+        """Truncation and number of layers, e.g. T31L8."""
+        return f"{self.grid.name}L{self.levels.count}"
+
+    def columns(self, state: Prognostics, ground: Ground) -> Columns:
+        """Return the atmosphere on the grid, level first."""
+        transform, count = self.transform, self.levels.count
+        u, v = transform.scaled_wind(state.vorticity, state.divergence)
+        fields = transform.synthesis(jnp.concatenate(
+            [u, v, state.temperature, state.specific_humidity, state.log_surface_pressure,
+             ground.geopotential_spectrum], axis=2))  # fmt: skip
+        fields = jnp.moveaxis(fields, 1, 0)
+        u, v, t, q, rest = jnp.split(fields, [count, 2 * count, 3 * count, 4 * count])
+        secant = jnp.asarray(1 / self.grid.cos_latitude, t.dtype)
+        return Columns(
+            u * secant, v * secant, t, q, self.geopotential(t, rest[1]), jnp.exp(rest[0]))
+
+    def geopotential(self, temperature: jax.Array, surface: jax.Array) -> jax.Array:
+        """Return the geopotential on the grid [m2 s-2]; only zonal means are corrected."""
+        g = vertical_operators.geopotential_matrix(self.levels, self.constants)
+        c = vertical_operators.lapse_rate_correction(self.levels, self.constants)
+        matrix = lambda m, x: jnp.einsum("kh,hij->kij", jnp.asarray(m, x.dtype), x)  # noqa: E731
+        zonal = jnp.mean(temperature, axis=1, keepdims=True)
+        return surface + matrix(g, temperature) + matrix(c, zonal)
+
+
+def default_time_step(truncation: int) -> float:
+    """Return the default time step of a truncation [s].
+
+    2400 s up to T31, from there in inverse proportion to the truncation, rounded down to a
+    divisor of the two hours between shortwave calls: 1440 s at T42, 900 s at T63.
+    """
+    limit = LONGEST_STEP * min(1.0, LONGEST_STEP_TRUNCATION / truncation)
+    return next(
+        float(step) for step in range(int(limit), 0, -1) if SHORTWAVE_INTERVAL % step == 0)
+
+
+def build_model(
+    grid: str = "T31L8",
+    *,
+    preset: str = "speedy",
+    physics: str | Callable[..., Physics] = "speedy",
+    dynamics: str = "speedy",
+    time_step: float | None = None,
+    half_levels: tuple[float, ...] | None = None,
+    smooth: bool = False,
+    constants: Constants = EARTH,
+    **options: str,
+) -> Model:
+    """Assemble a model.
+
+    Parameters
+    ----------
+    grid
+        Truncation and SPEEDY layers, e.g. `T31L8`; with `half_levels` only the truncation.
+    preset
+        `speedy`, the corrected model, or `speedy_f90`, the public code to rounding.
+    physics
+        `speedy`, `held_suarez`, or a function of the keywords `levels`, `constants`, `options`
+        and `smooth` that returns a `Physics`; `jcm.physics.speedy.SpeedyPhysics` is one, and
+        `functools.partial` replaces its schemes.
+    dynamics
+        `speedy`; `dinosaur` for the library's equations with its leapfrog scheme, or
+        `dinosaur_rk` with `imex_rk_sil3`.
+    time_step
+        Seconds; must divide a day. Default: see `default_time_step`.
+    half_levels
+        Sigma at the interfaces, from 0 to 1. The physics then sees each column averaged to
+        SPEEDY's eight layers.
+    smooth
+        Compile smooth forms of switches, with widths in `parameters.smooth`.
+    options
+        Single options other than the preset has, e.g. `sea="slab"`; see `jcm.options.Options`.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or the time step does not divide a day.
+    """
+    if half_levels is None:
+        horizontal, levels = parse_resolution(grid)
+    else:
+        horizontal, levels = parse_resolution(grid.split("L")[0])[0], Levels(half_levels)
+    step = default_time_step(horizontal.truncation) if time_step is None else float(time_step)
+    if step <= 0 or DAY % step:
+        raise ValueError(
+            f"the time step must divide a day of {DAY:.0f} s; got {step:g} s, try "
+            f"{default_time_step(horizontal.truncation):g} s"
+        )
+    chosen = make_options(preset, **options)
+    coupler = Coupler(horizontal, constants, chosen, step, round(DAY / step))
+    arguments = {"constants": constants, "options": chosen, "smooth": smooth}
+    make_physics = _physics(physics)
+    if vertical_operators.is_speedy(levels) or physics == "held_suarez":
+        package = make_physics(levels=levels, **arguments)
+    else:
+        package = ReferenceLayers(make_physics(levels=speedy_levels(), **arguments), levels)
+    return Model(
+        dynamics=_dynamics(dynamics, horizontal, levels, constants, chosen, step),
+        physics=package,
+        coupler=coupler,
+        levels=levels,
+        preset=preset,
+        options=chosen,
+        grid=horizontal,
+        constants=constants,
+        time_step=step,
+        steps_per_day=round(DAY / step),
+        steps_per_shortwave=max(1, round(SHORTWAVE_INTERVAL / step)),
+    )
+
+
+def _physics(physics: str | Callable[..., Physics]) -> Callable[..., Physics]:
+    if callable(physics):
+        return physics
+    from jcm.physics.held_suarez import HeldSuarez
+
+    packages = {"speedy": SpeedyPhysics, "held_suarez": HeldSuarez}
+    if physics not in packages:
+        raise ValueError(f"unknown physics {physics!r}; available: {', '.join(packages)}")
+    return packages[physics]
+
+
+def _dynamics(
+    name: str, grid: Grid, levels: Levels, constants: Constants, options: Options, step: float
+) -> Any:
+    transform = Transform(
+        grid, constants.radius, keep_top_zonal=options.top_zonal_coefficient == "kept")
+    common = {"time_step": step, "stratospheric_diffusion": options.stratospheric_diffusion}
+    if name == "speedy":
+        return SpeedyDynamics(grid, levels, constants, transform, **common)
+    from jcm.dynamics.dinosaur import INTEGRATORS, DinosaurDynamics
+
+    if name not in INTEGRATORS:
+        known = ", ".join(["speedy", *INTEGRATORS])
+        raise ValueError(f"unknown dynamics {name!r}; available: {known}")
+    return DinosaurDynamics(
+        grid, levels, constants, transform, integrator=INTEGRATORS[name], **common)

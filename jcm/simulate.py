@@ -1,0 +1,229 @@
+"""Integration in time as a pure function: `simulate(model, inputs)`.
+
+Nothing here touches a file or a clock; `jit`, `grad`, `vmap` apply. Numbers of `inputs`, the start
+date included, are arguments of the compiled program: changing them compiles nothing again.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from jcm.forcing import Forcing
+from jcm.model import Model
+from jcm.physics import Fields
+from jcm.physics.stochastic import next_pattern, perturb
+from jcm.state import Columns, State
+from jcm.surface.coupler import Ground
+
+Checkpoint = Literal["step", "window", "none"]
+
+
+class Inputs(eqx.Module):
+    """Everything a run depends on besides the structure of its model; all of it may change."""
+
+    #: Tunable numbers, by scheme.
+    parameters: Any
+    #: Boundary conditions and the start date.
+    forcing: Forcing
+    #: Initial state.
+    state: State
+
+
+def simulate(
+    model: Model,
+    inputs: Inputs,
+    *,
+    days: float,
+    every: float | None = None,
+    average: bool = True,
+    observe: Sequence[str] | None = None,
+    checkpoint: Checkpoint = "step",
+) -> tuple[State, Fields]:
+    """Integrate and return the last state and the observed fields.
+
+    Parameters
+    ----------
+    model, inputs
+        Structure, and everything else.
+    days
+        Length of the run.
+    every
+        Days between outputs; default: one output at the end, or the mean of the whole run.
+    average
+        True: means over all steps since the last output. False: fields at the time of output,
+        and fluxes of the step that leads there.
+    observe
+        Names of the variables wanted, see `jcm.variables`; default all. Fewer are cheaper,
+        above all in reverse mode.
+    checkpoint
+        What reverse mode recomputes: each `step` (default; saves one state a step), also each
+        output `window` (for long runs), or `none`.
+
+    Returns
+    -------
+    state, fields
+        The state after the last step, and the fields with a leading axis of outputs, then
+        (level, lon, lat) or (lon, lat).
+
+    Raises
+    ------
+    ValueError
+        If the lengths are not positive multiples of the time step, or a variable is unknown.
+    """
+    every = days if every is None else every
+    steps = whole_steps(model, "every", every)
+    total = whole_steps(model, "days", days)
+    if total % steps:
+        raise ValueError(f"days must be a multiple of every; got {days} and {every}")
+    check_widths(model, inputs.parameters)
+    names = None if observe is None else tuple(observe)
+    return _integrate(model, inputs, steps, total // steps, average, names, checkpoint)
+
+
+def whole_steps(model: Model, name: str, days: float) -> int:
+    """Return how many steps make this many days.
+
+    Raises
+    ------
+    ValueError
+        If they are not a positive whole number.
+    """
+    steps = days * model.steps_per_day
+    if not steps >= 0.5 or abs(steps - round(steps)) > 1e-6 * steps:
+        raise ValueError(
+            f"{name} must be a positive multiple of the time step of {model.time_step:g} s "
+            f"({1 / model.steps_per_day:.6g} days); got {days} days"
+        )
+    return round(steps)
+
+
+def check_widths(model: Model, parameters: Any) -> None:
+    """Refuse widths of smooth switches in a model that does not compile smooth forms.
+
+    Raises
+    ------
+    ValueError
+        If any width is known and not 0.
+    """
+    if getattr(model.physics, "smooth", True) or not hasattr(parameters, "smooth"):
+        return
+    leaves = jax.tree.leaves(parameters.smooth)
+    if any(not isinstance(x, jax.core.Tracer) and bool(jnp.any(x != 0)) for x in leaves):
+        raise ValueError(
+            "parameters.smooth holds widths above 0, but this model compiles exact switches "
+            "only; make it with build_model(..., smooth=True)"
+        )
+
+
+@eqx.filter_jit
+def _integrate(
+    model: Model,
+    inputs: Inputs,
+    steps: int,
+    windows: int,
+    average: bool,
+    observe: tuple[str, ...] | None,
+    checkpoint: Checkpoint,
+) -> tuple[State, Fields]:
+    parameters = inputs.parameters
+    dtype = inputs.state.current.vorticity.dtype
+    # Tables take the working precision here, once, not in every step.
+    model = jax.tree.map(
+        lambda x: x.astype(dtype) if eqx.is_inexact_array_like(x) and hasattr(x, "astype") else x,
+        model)  # fmt: skip
+    widths = model.physics.widths(parameters)
+    ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
+
+    def one_step(state: State) -> tuple[State, Fields]:
+        state, fields = advance(model, ground, parameters, state)
+        return state, chosen(fields, observe)
+
+    shapes = jax.eval_shape(lambda state: one_step(state)[1], inputs.state)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    if checkpoint != "none":
+        one_step = jax.checkpoint(one_step, prevent_cse=False)
+
+    def accumulate(carry, _):
+        state, sums = carry
+        state, fields = one_step(state)
+        kept = jax.tree.map(jnp.add, sums, fields) if average else fields
+        return (state, kept), None
+
+    def window(state, _):
+        (state, fields), _ = jax.lax.scan(accumulate, (state, nothing), length=steps)
+        if average:
+            return state, jax.tree.map(lambda x: x / steps, fields)
+        now = state_fields(model, model.columns(state.previous, ground))
+        return state, fields | chosen(now, tuple(set(fields) & set(now)))
+
+    if checkpoint == "window":
+        window = jax.checkpoint(window, prevent_cse=False)
+    return jax.lax.scan(window, inputs.state, length=windows)
+
+
+def advance(
+    model: Model, ground: Ground, parameters: Any, state: State
+) -> tuple[State, Fields]:
+    """Return the state one step later, and the fields that the physics saw and made."""
+    step, coupler, transform = state.step, model.coupler, model.transform
+    widths = model.physics.widths(parameters)
+    starting = step < 0
+    daily = jax.lax.cond(
+        ~starting & (step % model.steps_per_day == 0),
+        lambda: coupler.daily(state.surface, ground, step, transform, parameters, widths),
+        lambda: state.daily,
+    )
+    columns = model.columns(state.previous, ground)
+    around = coupler.surroundings(state.surface, daily, ground, step)
+    tendency, held, heat, fields = model.physics.tendencies(
+        columns, around, state.held,
+        starting | (step % model.steps_per_shortwave == 0), parameters)  # fmt: skip
+    pattern, key = state.pattern, state.key
+    if pattern is not None:
+        tendency = perturb(
+            tendency, pattern, transform, parameters.stochastic, widths.stochastic)
+        key, draw = jax.random.split(key)
+        pattern = next_pattern(
+            pattern, draw, transform, parameters.stochastic, model.time_step)
+    previous, current = model.dynamics.advance(
+        state.previous, state.current, tendency, ground.geopotential_spectrum,
+        ground.temperature_correction, daily.humidity_correction, step, parameters)  # fmt: skip
+    surface = coupler.advance(state.surface, heat, ground, step, parameters, widths)
+    surface = jax.tree.map(
+        lambda old, new: jnp.where(starting, old, new), state.surface, surface)
+    fields = state_fields(model, columns) | {
+        "sea_ice_area_fraction": state.surface.ice_fraction} | fields
+    return State(
+        previous, current, surface, daily, held, pattern, key, step + 1), fields
+
+
+def state_fields(model: Model, columns: Columns) -> Fields:
+    """Return the atmosphere as output variables."""
+    return {
+        "eastward_wind": columns.eastward_wind,
+        "northward_wind": columns.northward_wind,
+        "air_temperature": columns.temperature,
+        "specific_humidity": columns.specific_humidity,
+        "geopotential_height": columns.geopotential / model.constants.gravity,
+        "surface_air_pressure": columns.surface_pressure * model.constants.reference_pressure,
+    }
+
+
+def chosen(fields: Fields, names: tuple[str, ...] | None) -> Fields:
+    """Return the fields with these names, or all.
+
+    Raises
+    ------
+    ValueError
+        If one is unknown.
+    """
+    if names is None:
+        return fields
+    unknown = [name for name in names if name not in fields]
+    if unknown:
+        raise ValueError(
+            f"unknown variable {unknown[0]!r}; available: {', '.join(sorted(fields))}")
+    return {name: fields[name] for name in names}

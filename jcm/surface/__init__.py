@@ -1,0 +1,1 @@
+"""Boundary conditions and the slab models of land, sea and sea ice."""

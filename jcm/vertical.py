@@ -1,0 +1,90 @@
+"""Sigma levels and the numbers that follow from them."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from dinosaur.sigma_coordinates import SigmaCoordinates
+from jaxtyping import Array, Float
+
+#: Half levels of SPEEDY by number of layers. The 7-layer table of the original starts at
+#: sigma 0.02; its top is set to 0 here, because Dinosaur's sigma coordinates span the column.
+SPEEDY_HALF_LEVELS = {
+    5: (0.0, 0.15, 0.35, 0.65, 0.90, 1.0),
+    7: (0.0, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0),
+    8: (0.0, 0.05, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0),
+}
+
+#: Sigma that SPEEDY regards as the air next to the surface.
+NEAR_SURFACE_SIGMA = 0.99
+
+
+class Levels(eqx.Module):
+    """Layers of the model in sigma = pressure / surface pressure; index 0 is the top.
+
+    All attributes are tuples of floats: levels are structure, and fold into the program.
+    """
+
+    #: Interfaces from 0 (top) to 1 (surface); one more than layers.
+    half: tuple[float, ...] = eqx.field(static=True)
+
+    def __init__(self, half):
+        half = tuple(float(value) for value in half)
+        if len(half) < 3 or half[0] != 0 or half[-1] != 1 or not np.all(np.diff(half) > 0):
+            raise ValueError(
+                "sigma half levels must increase from 0 (top) to 1 (surface) with at least two "
+                f"layers; got {half}"
+            )
+        self.half = half
+
+    @property
+    def coordinates(self) -> SigmaCoordinates:
+        """The same levels as Dinosaur's coordinate object."""
+        return SigmaCoordinates(np.array(self.half))
+
+    @property
+    def count(self) -> int:
+        """Number of layers K."""
+        return len(self.half) - 1
+
+    @property
+    def centre(self) -> np.ndarray:
+        """Sigma at the layer centres: the mean of the interfaces; shape (K,)."""
+        return self.coordinates.centers
+
+    @property
+    def thickness(self) -> np.ndarray:
+        """Thickness of the layers in sigma; shape (K,)."""
+        return self.coordinates.layer_thickness
+
+    @property
+    def weight(self) -> np.ndarray:
+        """Weights of interpolation to the lower interfaces, linear in ln(sigma); shape (K,).
+
+        x at the bottom of layer k is x[k] + weight[k] (x[k+1] - x[k]). The last entry
+        extrapolates to the air next to the surface:
+        x[-1] + weight[-1] (x[-1] - x[-2]).
+        """
+        log = np.log(self.centre)
+        inner = (np.log(self.half[1:-1]) - log[:-1]) / np.diff(log)
+        surface = (np.log(NEAR_SURFACE_SIGMA) - log[-1]) / (log[-1] - log[-2])
+        return np.append(inner, surface)
+
+
+def along_levels(values: np.ndarray, like: Array) -> Float[Array, "level *ones"]:
+    """Return one number per layer in the dtype of `like`, shaped to broadcast along its first axis."""
+    return jnp.asarray(values, dtype=like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+
+
+def speedy_levels(count: int = 8) -> Levels:
+    """Return SPEEDY's own 5, 7 or 8 layers.
+
+    Raises
+    ------
+    ValueError
+        If SPEEDY has no table for this number of layers.
+    """
+    if count not in SPEEDY_HALF_LEVELS:
+        raise ValueError(
+            f"SPEEDY has tables of 5, 7 and 8 layers, not {count}; give the half levels of others"
+        )
+    return Levels(SPEEDY_HALF_LEVELS[count])

@@ -1,0 +1,391 @@
+"""Tests of the surface fluxes."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scheme_checks import (
+    assert_adjoint,
+    assert_bitwise_equal,
+    assert_close_to_maximum,
+    assert_single_precision,
+    assert_smooth,
+    reference,
+    single_precision,
+)
+
+from jcm.constants import EARTH
+from jcm.parameters import get, insert, leaf_names
+from jcm.physics.smooth import HumidityWidths, SurfaceWidths, exact_widths
+from jcm.physics.surface import SurfaceFluxParameters, orographic_drag_factor, surface_fluxes
+from jcm.vertical import speedy_levels
+
+EXACT = exact_widths()
+SMOOTH = SurfaceWidths(lapse=0.2, stability=0.2, evaporation=5e-5, orography=10.0)
+SMOOTH_HUMIDITY = HumidityWidths(phase=1.0)
+PARAMETERS = SurfaceFluxParameters()
+#: Amplitude of orographic drag in the public code of SPEEDY, by a slip.
+WEAK_DRAG = insert(
+    PARAMETERS, {"orographic_drag_amplitude": 1 / (EARTH.gravity * 2000)}
+)
+
+# Columns: 1 dry land in sunshine; 2 inversion at a coast; 3 snow on high ground; 4 desert;
+# 5 warm sea; 6 moist air over cold coast.
+_INPUTS = np.array([
+    # p, u, v, T above, T, q, rh, phi, phi_s, land, T_sea, SW, LW, alb_l, alb_o, snow, T_land, soil
+    (.97, 4, -3, 285, 292, 9, .6, 420, 3000, 1, 273, 480, 330, .20, .07, 0, 295, .6),
+    (1.01, .5, .2, 279, 276, 3, .7, 400, 0, .4, 283, 0, 260, .25, .07, 0, 268, .3),
+    (.80, 8, 2, 255, 262, 1.2, .55, 16500, 16000, .8, 270.5, 150, 220, .55, .335, .9, 266, .8),
+    (.95, -2, 6, 290, 296, 4, .25, 1500, 1000, 1, 273, 700, 360, .35, .07, 0, 305, .01),
+    (1.00, -7, -1.5, 291, 298, 17, .85, 430, 10, 0, 301.5, 600, 410, .07, .07, 0, 273, 0),
+    (1.02, 3, 1, 268, 271, 4.5, .95, 380, -200, .2, 272, 40, 240, .10, .20, .1, 272.9, 1),
+]).T  # fmt: skip
+
+#: Results of the public code of SPEEDY in double precision: land, sea, mean.
+EASTWARD_STRESS = np.array([
+    (-7.608776090467861e-02, -1.046199151814940e-02, -7.608776090467861e-02),
+    (-7.694127359853440e-03, -5.353830287898018e-03, -6.289949116680187e-03),
+    (-1.871357601008716e-01, -2.573043578235097e-02, -1.548546952371675e-01),
+    (4.170848233536125e-02, 5.734901796406540e-03, 4.170848233536125e-02),
+    (1.646542937273194e-01, 1.145719430763603e-01, 1.145719430763603e-01),
+    (-5.491874328788859e-02, -2.605905308999025e-02, -3.183099112956992e-02),
+]).T  # fmt: skip
+NORTHWARD_STRESS = np.array([
+    (5.706582067850896e-02, 7.846493638612052e-03, 5.706582067850896e-02),
+    (-3.077650943941376e-03, -2.141532115159208e-03, -2.515979646672075e-03),
+    (-4.678394002521789e-02, -6.432608945587743e-03, -3.871367380929187e-02),
+    (-1.251254470060837e-01, -1.720470538921962e-02, -1.251254470060837e-01),
+    (3.528306294156845e-02, 2.455113065922008e-02, 2.455113065922008e-02),
+    (-1.830624776262953e-02, -8.686351029996750e-03, -1.061033037652331e-02),
+]).T  # fmt: skip
+SENSIBLE_HEAT = np.array([
+    (7.810151885948730e+01, -5.393545762074411e+01, 7.810151885948730e+01),
+    (-2.154669452608847e+01, 6.772809467402509e+01, 3.201817899397966e+01),
+    (1.608617361612957e+00, -6.351718024179997e+00, 1.655028445436635e-02),
+    (2.426271658880962e+02, -6.573543917397187e+01, 2.426271658880962e+02),
+    (8.465652558522653e+01, 1.859429704471176e+01, 1.859429704471176e+01),
+    (-1.110191920289491e+01, 6.777119912722855e-01, -1.678214247561154e+00),
+]).T  # fmt: skip
+#: [g m-2 s-1]
+EVAPORATION = np.array([
+    (6.480431370734743e-02, -1.206527069082564e-02, 6.480431370734743e-02),
+    (0, 4.351517147472847e-02, 2.610910288483708e-02),
+    (1.061069015218586e-02, 7.568719403698998e-03, 1.000229600248849e-02),
+    (0, -1.129912328863705e-04, 0),
+    (0, 1.080150093258961e-01, 1.080150093258961e-01),
+    (0, -8.671930525805218e-03, -6.937544420644174e-03),
+]).T  # fmt: skip
+EMITTED_LONGWAVE = np.array([
+    (4.448770966443287e+02, 3.086453389170060e+02, 4.448770966443287e+02),
+    (2.847126212148016e+02, 3.564140999782859e+02, 3.277335084728922e+02),
+    (2.711175733697719e+02, 2.974940008629828e+02, 2.763928588684141e+02),
+    (5.248022529826613e+02, 3.086453389170060e+02, 5.248022529826613e+02),
+    (5.406034207647109e+02, 4.591540300136028e+02, 4.591540300136028e+02),
+    (2.999033580006976e+02, 3.041478499368960e+02, 3.032989515496563e+02),
+]).T  # fmt: skip
+#: Land and sea.
+NET_HEAT = np.array([
+    (2.894579591410792e+01, 3.836439614644950e+02), (-3.165926688712943e+00, 8.014543855403504e+01),
+    (-1.176352680200148e+01, 3.483364834148836e+01), (4.757058112924238e+01, 6.363366308355734e+02),
+    (3.427400536500625e+02, 7.975858053551749e+02), (-1.280143879780275e+01, -5.315863619066253e+01),
+]).T  # fmt: skip
+#: Surface, skin and near-surface air.
+TEMPERATURES = np.array([
+    (295, 299.1351137020154, 294.2374651520639), (277, 276.8190899035021, 276),
+    (266.9, 265.5555969369141, 265.9270791892462), (305, 311.7957973041775, 297.9178272731976),
+    (301.5, 301.5, 300.2427451959301), (272.18, 271.8142446057770, 271.9227076215163),
+]).T  # fmt: skip
+
+
+def hand_columns():
+    """Positional arguments of the hand columns; only the two lowest layers matter."""
+    p, u, v, above, t, q, rh, phi, phi_s, land, sea_t, *rest = jnp.asarray(_INPUTS)
+    sw, lw, land_albedo, sea_albedo, snow, soil_t, soil = rest
+
+    def lowest(x, other=0.0):
+        return jnp.stack([*[jnp.full_like(x, other)] * 6, jnp.full_like(x, other), x])
+
+    drag = orographic_drag_factor(
+        phi_s, parameters=WEAK_DRAG, constants=EARTH, widths=EXACT.surface
+    )
+    temperature = lowest(t, 250.0).at[-2].set(above)
+    return (
+        p, lowest(u), lowest(v), temperature, lowest(q / 1000), lowest(rh), lowest(phi, 1e4),
+        phi_s, land, sea_t, soil_t, soil, snow, land_albedo, sea_albedo, sw, lw, drag,
+        jnp.asarray(0.64), jnp.asarray(0.98),
+    )  # fmt: skip
+
+
+def reference_columns():
+    names = (
+        "ps u v t q rh phi phis0 fmask sst_am stl_am soilw_am snowc alb_l alb_s ssrd slrd forog "
+        "cos_lat"
+    )
+    values = reference(*names.split())
+    values[4] = values[4] / 1000
+    return (*values, jnp.asarray(0.98))
+
+
+def fluxes(
+    arguments, parameters=PARAMETERS, widths=EXACT.surface, humidity_widths=EXACT.humidity,
+    sea_heat_flux="added", skin_energy_balance=True,
+):  # fmt: skip
+    return surface_fluxes(
+        *arguments, levels=speedy_levels(), parameters=parameters, constants=EARTH,
+        widths=widths, humidity_widths=humidity_widths, sea_heat_flux=sea_heat_flux,
+        skin_energy_balance=skin_energy_balance,
+    )  # fmt: skip
+
+
+def kinds(result, name):
+    return [getattr(kind, name) for kind in (result.land, result.sea, result.mean)]
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("eastward_stress", EASTWARD_STRESS),
+    ("northward_stress", NORTHWARD_STRESS),
+    ("sensible_heat_flux", SENSIBLE_HEAT),
+    ("evaporation", EVAPORATION / 1000),
+    ("emitted_longwave", EMITTED_LONGWAVE),
+])  # fmt: skip
+def test_hand_columns_have_the_fluxes_of_the_reference_code(name, expected):
+    result = kinds(fluxes(hand_columns()), name)
+    np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-14 * np.abs(expected).max())
+
+
+def test_hand_columns_have_the_net_heat_flux_of_the_reference_code():
+    result = kinds(fluxes(hand_columns()), "net_heat_flux")[:2]
+    np.testing.assert_allclose(result, NET_HEAT, rtol=1e-12)
+
+
+def test_hand_columns_have_the_temperatures_of_the_reference_code():
+    result = fluxes(hand_columns())
+    mean = result.mean
+    result = [mean.surface_temperature, mean.skin_temperature, result.air_temperature]
+    np.testing.assert_allclose(result, TEMPERATURES, rtol=1e-14)
+
+
+def test_other_extrapolation_gives_the_fluxes_of_the_reference_code():
+    changes = {"temperature_extrapolation": 0.75, "humidity_extrapolation": 0.5}
+    result = fluxes(hand_columns(), insert(PARAMETERS, changes))
+    land, sea = result.land, result.sea
+    first = [x[0] for x in (
+        land.sensible_heat_flux, sea.sensible_heat_flux, land.evaporation, sea.evaporation,
+        land.emitted_longwave, land.net_heat_flux, sea.net_heat_flux,
+        result.mean.skin_temperature, land.eastward_stress,
+    )]  # fmt: skip
+    np.testing.assert_allclose(first, [
+        9.222726583632829e+01, -5.213768970871227e+01, 6.090534607372534e-05,
+        -1.348344292960862e-05, 4.428799436718490e+02, 2.656851996143570e+01,
+        3.818948806073305e+02, 298.7955028516337, -7.639981168771086e-02,
+    ], rtol=1e-12)  # fmt: skip
+
+
+def test_air_temperature_mixes_lapse_rate_and_dry_descent():
+    result = fluxes(hand_columns(), insert(PARAMETERS, {"temperature_extrapolation": 0.75}))
+    # First column, land only: 0.75 of extrapolation by the weight of sigma 0.99, 0.25 of descent.
+    weight = np.log(0.99 / 0.95) / np.log(0.95 / 0.835)
+    expected = 292 + 0.75 * weight * 7 + 0.25 * (420 - 3000) / 1004
+    np.testing.assert_allclose(result.air_temperature[0], expected, rtol=1e-14)
+
+
+def test_relative_humidity_extrapolation_changes_only_moisture_in_an_inversion():
+    changes = {"temperature_extrapolation": 0.75, "humidity_extrapolation": 0.5}
+    result = fluxes(hand_columns(), insert(PARAMETERS, changes))
+    np.testing.assert_allclose(
+        [result.sea.evaporation[1], result.mean.evaporation[1]],
+        [4.236461064661033e-05, 2.541876638796620e-05], rtol=1e-12,
+    )  # fmt: skip
+    np.testing.assert_allclose(result.sea.net_heat_flux[1], 7.726788592291157e01, rtol=1e-12)
+    np.testing.assert_allclose(result.mean.sensible_heat_flux[1], SENSIBLE_HEAT[2, 1], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "variable", "factor"), [
+    ("eastward_stress", "ustr", 1.0),
+    ("northward_stress", "vstr", 1.0),
+    ("sensible_heat_flux", "shf", 1.0),
+    ("evaporation", "evap", 1e-3),
+    ("emitted_longwave", "slru", 1.0),
+    ("net_heat_flux", "hfluxn", 1.0),
+])  # fmt: skip
+def test_fluxes_reproduce_the_reference_columns(name, variable, factor):
+    expected = factor * reference(variable)
+    result = kinds(fluxes(reference_columns()), name)[: len(expected)]
+    for ours, theirs in zip(result, expected, strict=True):
+        assert_close_to_maximum(ours, theirs, 1e-12)
+
+
+def test_diagnostics_reproduce_the_reference_columns():
+    result = fluxes(reference_columns())
+    ours = (
+        result.mean.surface_temperature, result.mean.skin_temperature, result.air_temperature,
+        result.eastward_wind, result.northward_wind,
+    )  # fmt: skip
+    for x, name in zip(ours, ("tsfc", "tskin", "t0", "u0", "v0"), strict=True):
+        assert_close_to_maximum(x, reference(name), 1e-13)
+
+
+def test_weak_orographic_drag_reproduces_the_reference_columns():
+    drag = orographic_drag_factor(
+        reference("phis0"), parameters=WEAK_DRAG, constants=EARTH, widths=EXACT.surface
+    )
+    assert_close_to_maximum(drag - 1, reference("forog") - 1, 1e-9)
+
+
+def test_orographic_drag_doubles_far_above_its_height_scale():
+    drag = orographic_drag_factor(
+        jnp.array([-100.0, 0.0, 2000 * 9.81, 1e7]),
+        parameters=PARAMETERS, constants=EARTH, widths=EXACT.surface,
+    )  # fmt: skip
+    np.testing.assert_allclose(drag, [1, 1, 2 - np.exp(-1), 2], rtol=1e-14)
+
+
+def land_budget(result, arguments):
+    """Energy that the surface receives and loses, less the net heat flux [W m-2]."""
+    albedo, shortwave, longwave = arguments[13], arguments[15], arguments[16]
+    land = result.land
+    losses = land.emitted_longwave + land.sensible_heat_flux + 2.501e6 * land.evaporation
+    return shortwave * (1 - albedo) + longwave - losses - land.net_heat_flux
+
+
+@pytest.mark.parametrize("balance", [True, False])
+def test_energy_of_land_is_balanced_to_rounding(balance):
+    arguments = reference_columns()
+    residual = land_budget(fluxes(arguments, skin_energy_balance=balance), arguments)
+    np.testing.assert_allclose(residual, 0, atol=2e-12)
+
+
+def test_without_energy_balance_the_skin_keeps_its_first_guess():
+    arguments = hand_columns()
+    skin = fluxes(arguments, skin_energy_balance=False).land.skin_temperature
+    shortwave, albedo, soil = arguments[15], arguments[13], arguments[10]
+    np.testing.assert_allclose(
+        skin, soil + 0.01 * 0.8 * shortwave * (1 - albedo) * arguments[0], rtol=1e-15
+    )
+
+
+def test_subtracted_turbulent_fluxes_close_the_energy_of_the_sea():
+    arguments = hand_columns()
+    sea = fluxes(arguments, sea_heat_flux="subtracted").sea
+    received = arguments[15] * (1 - arguments[14]) + arguments[16]
+    given = sea.emitted_longwave + sea.sensible_heat_flux + 2.501e6 * sea.evaporation
+    np.testing.assert_allclose(sea.net_heat_flux, received - given, atol=1e-12)
+
+
+def test_unknown_sign_of_the_sea_heat_flux_is_refused():
+    # A TypeError of the run-time type checker, a ValueError without it.
+    with pytest.raises((ValueError, TypeError), match="subtracted"):
+        fluxes(hand_columns(), sea_heat_flux="reversed")
+
+
+def test_near_surface_sigma_sets_the_extrapolation():
+    arguments = hand_columns()
+    changed = insert(PARAMETERS, {"near_surface_sigma": 0.95})
+    air = fluxes(arguments, changed).air_temperature
+    # At the centre of the lowest layer the air is that of the layer.
+    np.testing.assert_allclose(air, arguments[3][-1], rtol=1e-14)
+
+
+def test_humidity_slope_is_per_kelvin_for_any_increment():
+    small = insert(PARAMETERS, {"humidity_slope_increment": 1e-3})
+    evaporation = [
+        fluxes(hand_columns(), p).land.evaporation[0] for p in (PARAMETERS, small)
+    ]
+    np.testing.assert_allclose(*evaporation, rtol=0.02)
+
+
+def test_zero_widths_change_no_bit():
+    arguments = reference_columns()
+    zero = fluxes(arguments, widths=SurfaceWidths(), humidity_widths=HumidityWidths())
+    assert_bitwise_equal(zero, fluxes(arguments))
+
+
+def test_single_precision_stays_single():
+    arguments, parameters = single_precision((hand_columns(), PARAMETERS))
+    result = fluxes(arguments, parameters)
+    assert_single_precision(result)
+    np.testing.assert_allclose(
+        result.mean.sensible_heat_flux, SENSIBLE_HEAT[2], rtol=1e-3, atol=1e-2
+    )
+
+
+def smooth_fluxes(arguments, parameters):
+    return fluxes(arguments, parameters, SMOOTH, SMOOTH_HUMIDITY, "subtracted")
+
+
+def between_bounds(**changes):
+    """Parameters away from limits where a share is 0 or 1."""
+    changes = {"temperature_extrapolation": 0.8, "humidity_extrapolation": 0.3} | changes
+    return insert(PARAMETERS, changes)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_smooth_fluxes_have_the_derivatives_of_central_differences(seed):
+
+    arguments = (hand_columns(), between_bounds())
+    assert_smooth(lambda a: smooth_fluxes(*a), arguments, seed=seed, step=2e-5)
+
+
+@pytest.mark.parametrize("widths", ["exact", "smooth"])
+def test_forward_and_reverse_derivatives_agree(widths):
+    function = smooth_fluxes if widths == "smooth" else fluxes
+    assert_adjoint(lambda a: function(*a), (reference_columns(), PARAMETERS))
+
+
+def test_orographic_drag_is_smooth_at_sea_level():
+    def drag(arguments):
+        return orographic_drag_factor(
+            arguments[0], parameters=arguments[1], constants=EARTH, widths=SMOOTH
+        )
+
+    assert_smooth(drag, (jnp.array([-50.0, -5.0, 3.0, 40.0, 3e4]), PARAMETERS))
+
+
+def edge_columns():
+    """No wind, no humidity, no radiation, isothermal, thin and thick air."""
+    p, u, v, t, q, rh, phi, *rest = hand_columns()
+    p = jnp.array([0.5, 0.6, 0.8, 1.0, 1.05, 1.1])
+    rest[8] = rest[9] = jnp.zeros_like(p)
+    dark = [jnp.zeros_like(p)] * 2
+    return (p, 0 * u, 0 * v, jnp.full_like(t, 270.0), 0 * q, 0 * rh, phi, *rest[:8], *dark,
+            *rest[10:])  # fmt: skip
+
+
+@pytest.mark.parametrize("gustiness", [5.0, 0.0])
+@pytest.mark.parametrize("function", [fluxes, smooth_fluxes])
+def test_derivatives_are_finite_at_the_edges(function, gustiness):
+    parameters = insert(PARAMETERS, {"gustiness": gustiness})
+    assert_adjoint(lambda a: function(*a), (edge_columns(), parameters))
+
+
+def test_every_parameter_matters():
+    parameters = between_bounds(soil_conductance=6.0)
+
+    @jax.grad
+    def gradient(p):
+        arguments = list(hand_columns())
+        arguments[17] = orographic_drag_factor(
+            arguments[7], parameters=p, constants=EARTH, widths=EXACT.surface
+        )
+        result = fluxes(tuple(arguments), p)
+        return sum(jnp.sum(x) for x in jax.tree.leaves(eqx.filter(result, eqx.is_array)))
+
+    slopes = gradient(parameters)
+    assert not [name for name in leaf_names(slopes) if float(get(slopes, name)) == 0]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.floats(-20, 20), st.floats(-20, 20), st.floats(250, 310), st.floats(0, 1))
+def test_stress_opposes_the_wind_and_land_flux_is_between(u, v, surface, land):
+    arguments = list(hand_columns())
+    arguments[1], arguments[2] = jnp.full((8, 6), u), jnp.full((8, 6), v)
+    arguments[8], arguments[9] = jnp.full(6, land), jnp.full(6, surface)
+    result = fluxes(tuple(arguments))
+    assert np.all(result.mean.eastward_stress * u + result.mean.northward_stress * v <= 0)
+    low = np.minimum(result.land.sensible_heat_flux, result.sea.sensible_heat_flux)
+    high = np.maximum(result.land.sensible_heat_flux, result.sea.sensible_heat_flux)
+    assert np.all((low - 1e-9 <= result.mean.sensible_heat_flux)
+                  & (result.mean.sensible_heat_flux <= high + 1e-9))  # fmt: skip
