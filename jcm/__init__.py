@@ -1,0 +1,40 @@
+"""A differentiable atmospheric general circulation model of intermediate complexity.
+
+One idea carries the package: a run is a pure function of a model (structure) and its inputs
+(parameters, forcing, initial state), and every number of the inputs can be differentiated.
+"""
+
+from jcm.forcing import (
+    Forcing,
+    aquaplanet_forcing,
+    packaged_forcing,
+    read_forcing,
+    speedy_forcing,
+    uniform_forcing,
+)
+from jcm.initial import default_inputs, reference_parameters
+from jcm.model import Model, build_model
+from jcm.parameters import Described, descriptions, extract, insert, parameter
+from jcm.simulate import Inputs, simulate
+from jcm.state import State
+
+__all__ = [
+    "Described",
+    "Forcing",
+    "Inputs",
+    "Model",
+    "State",
+    "aquaplanet_forcing",
+    "build_model",
+    "default_inputs",
+    "descriptions",
+    "extract",
+    "insert",
+    "packaged_forcing",
+    "parameter",
+    "read_forcing",
+    "reference_parameters",
+    "simulate",
+    "speedy_forcing",
+    "uniform_forcing",
+]

@@ -73,7 +73,9 @@ def is_leap_year(year: Int[Array, "*shape"]) -> Array:
     return (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
 
 
-def month_number(year: Int[Array, "*shape"], month: Int[Array, "*shape"]) -> Array:
+def month_number(
+    year: Int[Array, "*shape"] | int, month: Int[Array, "*shape"] | int
+) -> Int[Array, "*shape"] | int:
     """Return the number of months since January of year 0; `month` is 0 to 11."""
     return 12 * year + month
 

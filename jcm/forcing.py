@@ -286,10 +286,9 @@ def _assemble(
         for name, values in fields.items()
     }
     layers = {name.split(".")[1]: arrays.pop(name) for name in SOIL_LAYERS if name in arrays}
-    arrays.setdefault("soil_water_availability", None)
-    arrays.setdefault(ANOMALY, None)
+    optional: dict[str, Any] = {"soil_water_availability": None, ANOMALY: None}
     return Forcing(
-        **arrays,
+        **optional | arrays,
         soil_layers=SoilLayers(**layers) if layers else None,
         anomaly_first_month=jnp.asarray(first_month, dtype=jnp.int32),
         start_day=jnp.asarray(parse_date(start), dtype=jnp.int32),

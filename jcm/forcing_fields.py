@@ -76,13 +76,15 @@ FORCING_UNITS: dict[str, ForcingField] = {
     ),
 }  # fmt: skip
 
-_KELVIN = ("K", "kelvin", "Kelvin", "degK", "deg_K", "degrees_kelvin")
-_CELSIUS = ("degC", "deg_C", "degrees_C", "degree_C", "degree_Celsius", "degrees_Celsius",
-            "degree_celsius", "degrees_celsius", "celsius", "Celsius", "C", "°C")  # fmt: skip
+_KELVIN: tuple[str, ...] = ("K", "kelvin", "Kelvin", "degK", "deg_K", "degrees_kelvin")
+_CELSIUS: tuple[str, ...] = (
+    "degC", "deg_C", "degrees_C", "degree_C", "degree_Celsius", "degrees_Celsius",
+    "degree_celsius", "degrees_celsius", "celsius", "Celsius", "C", "°C",
+)  # fmt: skip
 _PURE = {"1": 1.0, "%": 0.01, "percent": 0.01}
 #: Units in the model -> units in a file -> (factor, offset).
 CONVERSIONS: dict[str, dict[str, tuple[float, float]]] = {
-    "K": dict.fromkeys(_KELVIN, (1.0, 0.0)) | dict.fromkeys(_CELSIUS, (1.0, 273.15)),
+    "K": {unit: (1.0, 0.0) for unit in _KELVIN} | {unit: (1.0, 273.15) for unit in _CELSIUS},
     "1": {name: (factor, 0.0) for name, factor in _PURE.items()},
     "m3 m-3": {name: (factor, 0.0) for name, factor in _PURE.items()}
     | dict.fromkeys(("m3 m-3", "m**3 m**-3", "m^3 m^-3", "m3/m3"), (1.0, 0.0)),

@@ -307,8 +307,10 @@ def _moved(found: Mapping[str, LatLonField], grid: Any) -> dict[str, np.ndarray]
     """Regrid, counting each source cell with its land or sea fraction where that is known."""
     fields, mask = {}, found.get("land_fraction")
     for name, source in found.items():
-        known = mask is not None and same_nodes(
+        weight = None
+        if mask is not None and same_nodes(
             mask.latitude, mask.longitude, source.latitude, source.longitude
-        )
-        fields[name] = regrid(source, grid, needed(name, mask.values) if known else None)
+        ):
+            weight = needed(name, mask.values)
+        fields[name] = regrid(source, grid, weight)
     return fields

@@ -159,6 +159,8 @@ def _few(x: np.ndarray) -> str:
 def in_calendar_order(field: LatLonField) -> LatLonField:
     """Return a monthly field with January first.
 
+    Without readable dates or month numbers the records count as January to December.
+
     Raises
     ------
     ValueError
@@ -272,6 +274,8 @@ def fill_coastal_gaps(
     # a cell is at the coast if it, or one of the eight around it, has the other surface too
     coastal = (_neighbours(1 - fraction) >= threshold).any(axis=0) | (1 - fraction >= threshold)
     allowed, filled = coastal & (fraction >= threshold), values
+    if not np.any(np.isnan(values) & allowed):
+        return values, 0
     for _ in range(FILLING_PASSES):
         around = _neighbours(filled)
         known = np.isfinite(around)

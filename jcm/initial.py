@@ -89,6 +89,7 @@ def _as_dtype(tree: Any, dtype: DTypeLike) -> Any:
         lambda x: jnp.asarray(x, dtype) if eqx.is_inexact_array_like(x) else jnp.asarray(x), tree)
 
 
+@eqx.filter_jit
 def start_state(
     model: Model,
     parameters: Any,
@@ -128,6 +129,7 @@ def start_state(
     )
 
 
+@eqx.filter_jit
 def state_at_rest(model: Model, parameters: Any, forcing: Forcing, *, seed: int = 0) -> State:
     """Return an atmosphere at rest after its two start-up steps; differentiable."""
     widths = model.physics.widths(parameters)
@@ -137,7 +139,6 @@ def state_at_rest(model: Model, parameters: Any, forcing: Forcing, *, seed: int 
     return start_up(model, parameters, forcing, state)
 
 
-@eqx.filter_jit
 def start_up(model: Model, parameters: Any, forcing: Forcing, state: State) -> State:
     """Take the two start-up steps, which lead into the leapfrog scheme."""
     widths = model.physics.widths(parameters)

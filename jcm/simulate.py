@@ -131,9 +131,7 @@ def _integrate(
     parameters = inputs.parameters
     dtype = inputs.state.current.vorticity.dtype
     # Tables take the working precision here, once, not in every step.
-    model = jax.tree.map(
-        lambda x: x.astype(dtype) if eqx.is_inexact_array_like(x) and hasattr(x, "astype") else x,
-        model)  # fmt: skip
+    model = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, model)
     widths = model.physics.widths(parameters)
     ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
 

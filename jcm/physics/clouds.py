@@ -106,10 +106,10 @@ def clouds(
     p = parameters
     excess, top_weight = _humidity_excess(humidity, relative_humidity, p, widths)
     share = excess / (p.overcast_humidity - p.clear_humidity)
-    share = minimum(share, jnp.ones_like(share), widths.cover)
-    rain = minimum(DAY * precipitation, p.maximum_precipitation, widths.precipitation_cap)
+    share = minimum(jnp.ones_like(share), share, widths.cover)
+    rain = minimum(p.maximum_precipitation, DAY * precipitation, widths.precipitation_cap)
     cover = p.precipitation_weight * root(rain, widths.precipitation_root) + share**2
-    cover = minimum(cover, jnp.ones_like(cover), widths.cover)
+    cover = minimum(jnp.ones_like(cover), cover, widths.cover)
     return Clouds(
         cover=cover,
         stratiform_cover=_stratiform_cover(

@@ -90,7 +90,7 @@ def condensation(
     rate = positive(excess, onset) / parameters.relaxation_time
     limit = _limit(surface_pressure, saturated, levels)
     largest = parameters.maximum_humidity_excess * limit / parameters.relaxation_time
-    limited = minimum(rate, largest, scaled(widths.heating_cap, limit))
+    limited = minimum(largest, rate, scaled(widths.heating_cap, limit))
     drying = limited if cap == "heating_and_drying" else rate
 
     layer_mass = constants.reference_pressure / constants.gravity * levels.thickness[1:]

@@ -240,7 +240,7 @@ def _closure(
 
     def ratio(excess: Array) -> Array:
         excess = positive(excess, widths.humidity)
-        return minimum(excess / contrast, parameters.maximum_closure_ratio, widths.ratio)
+        return minimum(parameters.maximum_closure_ratio, excess / contrast, widths.ratio)
 
     by_instability = unstable[:-1] * ratio(maximum(over[-1], by_energy, widths.humidity))
     by_moisture = unstable[-1] * both_moist
@@ -255,7 +255,7 @@ def _pressure_ramp(
     width = widths.pressure_ramp
     slope = RAMP_SHARPNESS / (1 - parameters.minimum_pressure)
     ramp = positive(surface_pressure - parameters.minimum_pressure, width) * slope
-    return surface_pressure * minimum(ramp, jnp.ones_like(ramp), width)
+    return surface_pressure * minimum(jnp.ones_like(ramp), ramp, width)
 
 
 def _entrainment(levels: Levels, parameters: ConvectionParameters) -> Array:

@@ -97,6 +97,8 @@ class LongwaveUp(eqx.Module):
     surface_net: Float[Array, "*grid"]
     #: Outgoing flux at the top of the atmosphere [W m-2].
     toa_outgoing: Float[Array, "*grid"]
+    #: The part of it that comes through the bands, without the stratosphere's black band [W m-2].
+    band_flux: Float[Array, "band *grid"]
 
 
 def co2_absorptivity(
@@ -263,6 +265,7 @@ def longwave_up(
         absorption=down.absorption + jnp.stack(absorption),
         surface_net=surface_emission - down.surface_downward,
         toa_outgoing=black[0] + black[1] + jnp.sum(flux, axis=0),
+        band_flux=flux,
     )
 
 

@@ -29,7 +29,8 @@ WATER_HEAT_CAPACITY = 4.18e6
 
 #: Share of ice at which frozen and unfrozen sea meet [1].
 HALF = 0.5
-#: Smallest share of ice by which a smooth split divides [1]; exact cold water has at least half.
+#: Smallest share of ice or of open water by which the split divides [1]: where it matters, the
+#: exact split divides by at least half.
 SMALLEST_DIVISOR = 0.05
 
 #: Whether the temperature of open water is the climatology with anomalies, or a mixed layer.
@@ -118,11 +119,11 @@ def split_climatology(
     )
     warm, cold = positive(excess, widths.freezing), positive(-excess, widths.freezing)
     least = jnp.full_like(ice, SMALLEST_DIVISOR)
-    divisor = maximum(ice, least, widths.cover)
+    share, open_share = (maximum(x, least, widths.cover) for x in (ice, 1 - ice))
     # T_f + warm / (1 - ice), but so that water without ice keeps its temperature to the bit.
     unfrozen = maximum(temperature, parameters.freezing_temperature, widths.freezing)
     return SeaClimatology(
-        unfrozen + warm * ice / maximum(1 - ice, least, widths.cover), parameters.freezing_temperature - cold / divisor, ice
+        unfrozen + warm * ice / open_share, parameters.freezing_temperature - cold / share, ice
     )
 
 

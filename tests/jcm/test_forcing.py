@@ -222,6 +222,15 @@ def test_missing_sea_does_not_dilute_the_sea_at_the_coast():
     assert temperature.min() > 270
 
 
+def test_zeros_over_land_do_not_dilute_sea_ice_at_the_coast():
+    dataset = globe()
+    ice = xr.where(dataset["sftlf"] > 0, 0.0, 0.8 + 0 * dataset["siconc"].fillna(0))
+    dataset["siconc"] = ice.assign_attrs(dataset["siconc"].attrs)
+    forcing = read(dataset)
+    sea = np.asarray(forcing.land_fraction) < 0.9
+    np.testing.assert_allclose(np.asarray(forcing.sea_ice_fraction)[:, sea], 0.8)
+
+
 def test_a_constant_field_stays_constant():
     dataset = globe()
     dataset["tos"] = (0 * dataset["tos"] + 290).assign_attrs(dataset["tos"].attrs)

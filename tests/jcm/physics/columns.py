@@ -97,7 +97,7 @@ STATIC_STABILITY = jnp.array(
 
 CLOUD_COVER = jnp.array([1, 0.0001267915274806, 1, 0.5527995682739, 0.1162936722331, 1])
 STRATIFORM_COVER = jnp.array(
-    [0, 0.5621354248551, 0.09889977731565, 0, 0.4439120134119, 0.02820033913482]
+    [0, 0.5621354248551, 0.09889977731565, 0, 0.4439120134119, 0.02820032913482]
 )
 
 
@@ -140,6 +140,15 @@ def suggested(widths):
 def without(widths):
     """No widths at all: the exact forms alone."""
     return jax.tree.map(lambda _: None, widths)
+
+
+def assert_finite(function, arguments):
+    """Values and derivatives of both modes are finite."""
+    ones = jax.tree.map(jnp.ones_like, arguments)
+    value, forward = jax.jit(lambda a, d: jax.jvp(function, (a,), (d,)))(arguments, ones)
+    weights = jax.tree.map(jnp.ones_like, value)
+    backward = jax.jit(lambda a, w: jax.vjp(function, a)[1](w))(arguments, weights)
+    assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves((value, forward, backward)))
 
 
 def saturated(pressure, temperature):

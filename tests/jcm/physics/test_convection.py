@@ -13,6 +13,7 @@ from columns import (
     PRESSURE,
     SATURATION_HUMIDITY,
     STATIC_ENERGY,
+    assert_finite,
     assert_reproduces,
     hard_columns,
     perturbed_columns,
@@ -171,6 +172,15 @@ def test_no_convection_at_or_below_the_minimum_pressure():
     assert run(just_above).active == 1
 
 
+def test_subsidence_at_cloud_base_is_never_moister_than_the_lowest_layer():
+    pressure, energy, humidity, saturation = (x[..., 0] for x in HAND)
+    moister = humidity.at[6].set(0.02)
+    interpolated = humidity[6] + LEVELS.weight[6] * (humidity[7] - humidity[6])
+    expected = (saturation[7] - interpolated) / (saturation[7] - humidity[7])
+    fluxes = [run((pressure, energy, q, saturation)).base_mass_flux for q in (moister, humidity)]
+    np.testing.assert_allclose(fluxes[0] / fluxes[1], expected, rtol=1e-13)
+
+
 def test_five_layers_never_convect():
     arrays = (PRESSURE, *(x[3:] for x in HAND[1:]))
     result = run(arrays, levels=speedy_levels(5))
@@ -182,14 +192,13 @@ def test_seven_layers_close_the_vapour_budget():
     arrays = (PRESSURE, *(x[1:] for x in HAND[1:]))
     result = run(arrays, levels=speedy_levels(7))
     assert result.precipitation[0] > 0
-    np.testing.assert_allclose(-result.moisture_convergence.sum(0), result.precipitation, atol=1e-17)
+    loss = -jnp.sum(result.moisture_convergence, axis=0)
+    np.testing.assert_allclose(loss, result.precipitation, atol=1e-17)
 
 
-@pytest.mark.parametrize(
-    "widths", [EXACT, ConvectionWidths(), SMOOTH], ids=["none", "zero", "smooth"]
-)
+@pytest.mark.parametrize("widths", [ConvectionWidths(), SMOOTH], ids=["zero", "smooth"])
 def test_derivatives_are_finite_in_hard_columns(widths):
-    assert_adjoint(lambda a: run(*a), (hard_columns(), ConvectionParameters(), widths))
+    assert_finite(lambda a: run(*a), (hard_columns(), ConvectionParameters(), widths))
 
 
 def test_smooth_form_has_the_derivative_of_central_differences():

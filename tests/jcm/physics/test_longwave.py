@@ -1,5 +1,6 @@
 """Tests of longwave radiation."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,6 +74,11 @@ def radiate(arguments, parameters=None, widths=EXACT, levels=None):
     down = longwave_down(temperature, layers, **shared)
     up = longwave_up(temperature, surface_temperature, surface_emission, layers, down, **shared)
     return layers, down, up
+
+
+@eqx.filter_jit
+def radiate_compiled(arguments, widths):
+    return radiate(arguments, widths=widths)
 
 
 def columns():
@@ -187,8 +193,8 @@ def test_energy_is_conserved(widths, temperature, humidity, pressure, cover, top
     ones = jnp.ones(2)
     top_weight = jnp.zeros((9, 2)).at[top - 1].set(1.0)
     air = (pressure * ones, jnp.asarray(humidity), cover * ones, top_weight, 3.0 * ones)
-    _, down, up = radiate(
-        ((jnp.asarray(temperature), 290 * ones, surface * ones), air), widths=widths
+    _, down, up = radiate_compiled(
+        ((jnp.asarray(temperature), 290 * ones, surface * ones), air), widths
     )
     lost = surface - down.surface_downward - up.toa_outgoing
     np.testing.assert_allclose(jnp.sum(up.absorption, axis=0), lost, rtol=0, atol=1e-9)
@@ -223,10 +229,9 @@ def test_forward_and_reverse_mode_agree(widths):
 
 
 @pytest.mark.parametrize("widths", [EXACT, SMOOTH])
-@pytest.mark.parametrize("pressure", [0.5, 1.1])
-def test_gradients_are_finite_in_dry_isothermal_columns(pressure, widths):
+def test_gradients_are_finite_in_dry_isothermal_columns(widths):
     (_, *surface), (_, humidity, cover, top_weight, cooling) = columns()
-    air = (jnp.full(6, pressure), 0 * humidity, 0 * cover, top_weight, cooling)
+    air = (jnp.linspace(0.5, 1.1, 6), 0 * humidity, 0 * cover, top_weight, cooling)
     arguments = (((jnp.full((8, 6), 260.0), *surface), air), LongwaveParameters())
     assert_adjoint(lambda a: radiate(*a, widths), arguments)
 
@@ -236,7 +241,7 @@ def test_gradients_are_finite_in_single_precision_where_transmissivity_underflow
     arguments[1] = (*arguments[1][:1], arguments[1][1] * 3, *arguments[1][2:])
     arguments = single_precision((tuple(arguments), LongwaveParameters()))
     assert optics(arguments[0][1], arguments[1]).transmissivity.min() < 1e-37
-    gradients = jax.grad(lambda a: jnp.sum(radiate(*a)[2].absorption ** 2))(arguments)
+    gradients = jax.jit(jax.grad(lambda a: jnp.sum(radiate(*a)[2].absorption ** 2)))(arguments)
     for leaf in jax.tree.leaves(gradients):
         assert np.all(np.isfinite(leaf))
 

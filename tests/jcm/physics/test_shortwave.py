@@ -35,6 +35,9 @@ def radiate(arguments, parameters=None, widths=EXACT, levels=None):
     )  # fmt: skip
 
 
+radiate_compiled = jax.jit(lambda arguments: radiate(arguments))
+
+
 def columns():
     c = radiation_columns()
     return (c.surface_pressure, c.humidity, c.cover, c.stratiform_cover, c.top_weight,
@@ -96,7 +99,7 @@ def test_energy_is_conserved_except_for_a_cloud_top_in_the_second_layer(
     sun = Insolation(
         irradiance * ones, 0.02 * irradiance * ones, 0.03 * irradiance * ones, 1.3 * ones, 0 * ones
     )
-    result = radiate(
+    result = radiate_compiled(
         (pressure * ones, jnp.asarray(humidity), cover * ones, stratiform * ones, top_weight,
          jnp.asarray(humidity[6]), sun, albedo * ones)
     )  # fmt: skip
@@ -139,10 +142,9 @@ def test_forward_and_reverse_mode_agree(widths):
 
 
 @pytest.mark.parametrize("widths", [EXACT, SMOOTH])
-@pytest.mark.parametrize("pressure", [0.5, 1.1])
-def test_gradients_are_finite_in_dry_columns_of_the_polar_night(pressure, widths):
+def test_gradients_are_finite_in_dry_columns_of_the_polar_night(widths):
     arguments = list(columns())
-    arguments[0] = jnp.full(6, pressure)
+    arguments[0] = jnp.linspace(0.5, 1.1, 6)
     arguments[1], arguments[5] = jnp.zeros((8, 6)), jnp.zeros(6)
     arguments[6] = Insolation(*(jnp.zeros(6) for _ in range(3)), jnp.full(6, 2.8), jnp.full(6, 6.0))
     assert_adjoint(lambda a: radiate(*a, widths), (tuple(arguments), ShortwaveParameters()))

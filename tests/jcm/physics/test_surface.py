@@ -1,6 +1,7 @@
 """Tests of the surface fluxes."""
 
-import equinox as eqx
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,9 +29,7 @@ SMOOTH = SurfaceWidths(lapse=0.2, stability=0.2, evaporation=5e-5, orography=10.
 SMOOTH_HUMIDITY = HumidityWidths(phase=1.0)
 PARAMETERS = SurfaceFluxParameters()
 #: Amplitude of orographic drag in the public code of SPEEDY, by a slip.
-WEAK_DRAG = insert(
-    PARAMETERS, {"orographic_drag_amplitude": 1 / (EARTH.gravity * 2000)}
-)
+WEAK_DRAG = insert(PARAMETERS, {"orographic_drag_amplitude": 1 / (EARTH.gravity * 2000)})
 
 # Columns: 1 dry land in sunshine; 2 inversion at a coast; 3 snow on high ground; 4 desert;
 # 5 warm sea; 6 moist air over cold coast.
@@ -88,9 +87,12 @@ EMITTED_LONGWAVE = np.array([
 ]).T  # fmt: skip
 #: Land and sea.
 NET_HEAT = np.array([
-    (2.894579591410792e+01, 3.836439614644950e+02), (-3.165926688712943e+00, 8.014543855403504e+01),
-    (-1.176352680200148e+01, 3.483364834148836e+01), (4.757058112924238e+01, 6.363366308355734e+02),
-    (3.427400536500625e+02, 7.975858053551749e+02), (-1.280143879780275e+01, -5.315863619066253e+01),
+    (2.894579591410792e+01, 3.836439614644950e+02),
+    (-3.165926688712943e+00, 8.014543855403504e+01),
+    (-1.176352680200148e+01, 3.483364834148836e+01),
+    (4.757058112924238e+01, 6.363366308355734e+02),
+    (3.427400536500625e+02, 7.975858053551749e+02),
+    (-1.280143879780275e+01, -5.315863619066253e+01),
 ]).T  # fmt: skip
 #: Surface, skin and near-surface air.
 TEMPERATURES = np.array([
@@ -140,6 +142,16 @@ def fluxes(
     )  # fmt: skip
 
 
+@functools.cache
+def hand_result():
+    return fluxes(hand_columns())
+
+
+@functools.cache
+def reference_result():
+    return fluxes(reference_columns())
+
+
 def kinds(result, name):
     return [getattr(kind, name) for kind in (result.land, result.sea, result.mean)]
 
@@ -150,19 +162,15 @@ def kinds(result, name):
     ("sensible_heat_flux", SENSIBLE_HEAT),
     ("evaporation", EVAPORATION / 1000),
     ("emitted_longwave", EMITTED_LONGWAVE),
+    ("net_heat_flux", NET_HEAT),
 ])  # fmt: skip
 def test_hand_columns_have_the_fluxes_of_the_reference_code(name, expected):
-    result = kinds(fluxes(hand_columns()), name)
+    result = kinds(hand_result(), name)[: len(expected)]
     np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-14 * np.abs(expected).max())
 
 
-def test_hand_columns_have_the_net_heat_flux_of_the_reference_code():
-    result = kinds(fluxes(hand_columns()), "net_heat_flux")[:2]
-    np.testing.assert_allclose(result, NET_HEAT, rtol=1e-12)
-
-
 def test_hand_columns_have_the_temperatures_of_the_reference_code():
-    result = fluxes(hand_columns())
+    result = hand_result()
     mean = result.mean
     result = [mean.surface_temperature, mean.skin_temperature, result.air_temperature]
     np.testing.assert_allclose(result, TEMPERATURES, rtol=1e-14)
@@ -213,13 +221,13 @@ def test_relative_humidity_extrapolation_changes_only_moisture_in_an_inversion()
 ])  # fmt: skip
 def test_fluxes_reproduce_the_reference_columns(name, variable, factor):
     expected = factor * reference(variable)
-    result = kinds(fluxes(reference_columns()), name)[: len(expected)]
+    result = kinds(reference_result(), name)[: len(expected)]
     for ours, theirs in zip(result, expected, strict=True):
         assert_close_to_maximum(ours, theirs, 1e-12)
 
 
 def test_diagnostics_reproduce_the_reference_columns():
-    result = fluxes(reference_columns())
+    result = reference_result()
     ours = (
         result.mean.surface_temperature, result.mean.skin_temperature, result.air_temperature,
         result.eastward_wind, result.northward_wind,
@@ -291,16 +299,14 @@ def test_near_surface_sigma_sets_the_extrapolation():
 
 def test_humidity_slope_is_per_kelvin_for_any_increment():
     small = insert(PARAMETERS, {"humidity_slope_increment": 1e-3})
-    evaporation = [
-        fluxes(hand_columns(), p).land.evaporation[0] for p in (PARAMETERS, small)
-    ]
+    evaporation = [fluxes(hand_columns(), p).land.evaporation[0] for p in (PARAMETERS, small)]
     np.testing.assert_allclose(*evaporation, rtol=0.02)
 
 
 def test_zero_widths_change_no_bit():
     arguments = reference_columns()
     zero = fluxes(arguments, widths=SurfaceWidths(), humidity_widths=HumidityWidths())
-    assert_bitwise_equal(zero, fluxes(arguments))
+    assert_bitwise_equal(zero, reference_result())
 
 
 def test_single_precision_stays_single():
@@ -310,6 +316,13 @@ def test_single_precision_stays_single():
     np.testing.assert_allclose(
         result.mean.sensible_heat_flux, SENSIBLE_HEAT[2], rtol=1e-3, atol=1e-2
     )
+
+
+def test_a_grid_gives_the_fluxes_of_its_columns():
+    grid = [x.reshape(*x.shape[:-1], 2, 3) if x.ndim else x for x in hand_columns()]
+    grid[18] = jnp.full(3, 0.64)  # cosine of latitude, along the last axis
+    result = fluxes(tuple(grid)).mean.sensible_heat_flux
+    assert_close_to_maximum(result.ravel(), SENSIBLE_HEAT[2], 1e-14)
 
 
 def smooth_fluxes(arguments, parameters):
@@ -322,17 +335,10 @@ def between_bounds(**changes):
     return insert(PARAMETERS, changes)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_smooth_fluxes_have_the_derivatives_of_central_differences(seed):
-
-    arguments = (hand_columns(), between_bounds())
+    arguments = (reference_columns(), between_bounds())
     assert_smooth(lambda a: smooth_fluxes(*a), arguments, seed=seed, step=2e-5)
-
-
-@pytest.mark.parametrize("widths", ["exact", "smooth"])
-def test_forward_and_reverse_derivatives_agree(widths):
-    function = smooth_fluxes if widths == "smooth" else fluxes
-    assert_adjoint(lambda a: function(*a), (reference_columns(), PARAMETERS))
 
 
 def test_orographic_drag_is_smooth_at_sea_level():
@@ -354,24 +360,37 @@ def edge_columns():
             *rest[10:])  # fmt: skip
 
 
-@pytest.mark.parametrize("gustiness", [5.0, 0.0])
+def with_edge_columns():
+    """Reference columns followed by those at the edges."""
+    *columns, emissivity = reference_columns()
+    *edges, _ = edge_columns()
+    edges[18] = jnp.full(6, edges[18])
+    joined = [jnp.concatenate(pair, axis=-1) for pair in zip(columns, edges, strict=True)]
+    return (*joined, emissivity)
+
+
 @pytest.mark.parametrize("function", [fluxes, smooth_fluxes])
-def test_derivatives_are_finite_at_the_edges(function, gustiness):
-    parameters = insert(PARAMETERS, {"gustiness": gustiness})
-    assert_adjoint(lambda a: function(*a), (edge_columns(), parameters))
+def test_derivatives_of_both_modes_are_finite_and_agree(function):
+    assert_adjoint(lambda a: function(*a), (with_edge_columns(), PARAMETERS))
+
+
+def test_derivatives_are_finite_without_wind_and_gusts():
+    parameters = insert(PARAMETERS, {"gustiness": 0.0})
+    assert_adjoint(lambda a: fluxes(*a), (edge_columns(), parameters))
 
 
 def test_every_parameter_matters():
     parameters = between_bounds(soil_conductance=6.0)
 
+    @jax.jit
     @jax.grad
     def gradient(p):
-        arguments = list(hand_columns())
+        arguments = list(reference_columns())
         arguments[17] = orographic_drag_factor(
             arguments[7], parameters=p, constants=EARTH, widths=EXACT.surface
         )
         result = fluxes(tuple(arguments), p)
-        return sum(jnp.sum(x) for x in jax.tree.leaves(eqx.filter(result, eqx.is_array)))
+        return sum(jnp.sum(x) for x in jax.tree.leaves(result))
 
     slopes = gradient(parameters)
     assert not [name for name in leaf_names(slopes) if float(get(slopes, name)) == 0]

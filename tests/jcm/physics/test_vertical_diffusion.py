@@ -1,5 +1,6 @@
 """Tests of shallow convection and vertical diffusion."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,6 +95,9 @@ def mix(arguments, parameters=None, widths=EXACT, levels=None):
     )  # fmt: skip
 
 
+mix_compiled = eqx.filter_jit(mix)
+
+
 def test_warming_of_five_columns():
     assert_close_to_maximum(mix(columns()).temperature_tendency, WARMING, 1e-13)
 
@@ -123,7 +127,7 @@ def test_heat_and_water_are_conserved(widths, count, temperature, relative, acti
     arguments = (1004 * temperature + geopotential, relative, relative * saturation, saturation,
                  geopotential, active * jnp.ones(2))  # fmt: skip
     levels = speedy_levels(count)
-    result = mix(arguments, widths=widths, levels=levels)
+    result = mix_compiled(arguments, None, widths, levels)
     thickness = levels.thickness[:, None]
     # Tendencies reach 1e-2 K s-1 and 1e-6 s-1.
     np.testing.assert_allclose(np.sum(thickness * result.temperature_tendency, 0), 0, atol=1e-16)
@@ -140,7 +144,8 @@ def test_moisture_only_moves_upward(temperature, relative):
     saturation = jnp.asarray(_SATURATION_HUMIDITY[:, :2]) / 1000
     energy = 1004 * jnp.asarray(temperature) + geopotential
     relative = jnp.asarray(relative)
-    result = mix((energy, relative, relative * saturation, saturation, geopotential, jnp.ones(2)))
+    arguments = (energy, relative, relative * saturation, saturation, geopotential, jnp.ones(2))
+    result = mix_compiled(arguments)
     thickness = speedy_levels().thickness[:, None]
     gained_above = np.cumsum(thickness * result.humidity_tendency, axis=0)
     assert np.all(gained_above >= -1e-20)

@@ -1,0 +1,344 @@
+"""Experiments as TOML files: read, check, build.
+
+One file describes an experiment. Each package reads its own tables; the tables of the other
+packages are kept as they are.
+"""
+
+import dataclasses
+import datetime
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+import jax.numpy as jnp
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+
+from jcm.calendar import parse_date
+from jcm.checks import check_parameters
+from jcm.forcing import (
+    Forcing,
+    aquaplanet_forcing,
+    packaged_forcing,
+    read_forcing,
+    speedy_forcing,
+    uniform_forcing,
+)
+from jcm.forcing_files import read_anomaly
+from jcm.initial import default_inputs, reference_parameters
+from jcm.model import Model, build_model
+from jcm.options import Options
+from jcm.parameters import get, insert, leaf_names
+from jcm.simulate import Inputs
+from jcm.variables import VARIABLES
+
+#: Tables that other packages read.
+FOREIGN_TABLES = ("target", "sensitivity", "calibration")
+START = {"speedy": "1982-01-01"}
+DEFAULT_START = "2000-01-01"
+
+
+class Table(BaseModel):
+    """A table of an experiment: no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class _ModelTable(Table):
+    grid: str = "T31L8"
+    preset: str = "speedy"
+    physics: str = "speedy"
+    dynamics: str = "speedy"
+    time_step: float | None = None
+    half_levels: list[float] | None = None
+    smooth: bool = False
+
+
+#: `[model]`: structure, and any option of `jcm.options.Options`.
+ModelTable: Any = create_model(
+    "ModelTable",
+    __base__=_ModelTable,
+    **{name: (hint | None, None) for name, hint in get_type_hints(Options).items()},
+)
+
+
+def _date(value: Any) -> Any:
+    """TOML has dates of its own; a text is checked here."""
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, str):
+        parse_date(value)
+    return value
+
+
+class ForcingTable(Table):
+    """`[forcing]`: boundary conditions and the first day."""
+
+    kind: Literal["packaged", "speedy", "aquaplanet", "uniform", "files"] = "packaged"
+    start: Annotated[str | None, BeforeValidator(_date)] = None
+    #: One file with all fields, or a file per field.
+    path: str | None = None
+    paths: dict[str, str] | None = None
+    names: dict[str, str] | None = None
+    units: dict[str, str] | None = None
+    #: File with monthly anomalies of sea surface temperature, and its first month, YYYY-MM.
+    anomaly: str | None = None
+    anomaly_start: str | None = None
+    sea_surface_temperature: float | None = None
+
+
+class StateTable(Table):
+    """`[state]`: `spun-up`, `rest`, or a file of spectra."""
+
+    kind: str = "spun-up"
+    seed: int = 0
+
+
+class RunTable(Table):
+    """`[run]`: length and output."""
+
+    days: float = Field(30.0, gt=0)
+    every: float = Field(1.0, gt=0)
+    average: bool = True
+    variables: list[str] | None = None
+    chunk: float | None = Field(None, gt=0)
+    allow_out_of_bounds: bool = False
+
+
+class Experiment(Table):
+    """An experiment: its tables, and the folder that its paths start from."""
+
+    model: ModelTable = Field(default_factory=ModelTable)
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    forcing: ForcingTable = Field(default_factory=ForcingTable)
+    state: StateTable = Field(default_factory=StateTable)
+    run: RunTable = Field(default_factory=RunTable)
+    target: dict[str, Any] = Field(default_factory=dict)
+    sensitivity: dict[str, Any] = Field(default_factory=dict)
+    calibration: dict[str, Any] = Field(default_factory=dict)
+    folder: Annotated[Path, Field(exclude=True)] = Path()
+
+
+def load_experiment(
+    source: str | Path | Mapping[str, Any], changes: Mapping[str, Mapping[str, Any]] | None = None
+) -> Experiment:
+    """Read and check an experiment.
+
+    Parameters
+    ----------
+    source
+        TOML file, or the same content as a mapping. Paths in a file are relative to its folder.
+    changes
+        Values that take the place of those of the source, by table.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no TOML, or a key or value is not valid; the message names key and table.
+    """
+    if isinstance(source, Mapping):
+        content, folder, label = dict(source), Path(), "the experiment"
+    else:
+        path = Path(source)
+        content, folder, label = _read(path), path.parent, path.name
+    if "folder" in content:
+        raise ValueError(f"{label}: {_unknown('folder', None)}")
+    for table, values in (changes or {}).items():
+        content[table] = dict(content.get(table, {})) | dict(values)
+    try:
+        experiment = Experiment(**content, folder=folder)
+    except ValidationError as error:
+        raise ValueError(f"{label}: {_explain(error)}") from None
+    _check_together(experiment, label)
+    return experiment
+
+
+def build(experiment: Experiment) -> tuple[Model, Inputs, dict[str, Any]]:
+    """Return the model, the inputs, and the keywords of `jcm.run.run`.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If something does not exist or is out of range.
+    """
+    model, parameters = build_structure(experiment)
+    notes: list[str] = []
+    forcing = _forcing(experiment, model, notes)
+    state = experiment.state.kind
+    inputs = default_inputs(
+        model,
+        state=state if state in ("spun-up", "rest") else experiment.folder / state,
+        forcing=forcing,
+        parameters=parameters,
+        seed=experiment.state.seed,
+    )
+    table = experiment.run
+    attributes = {"forcing": experiment.forcing.kind, "initial_state": state}
+    if notes:
+        attributes["forcing_notes"] = "\n".join(notes)
+    options = {
+        "days": table.days,
+        "every": table.every,
+        "average": table.average,
+        "observe": table.variables,
+        "chunk": table.chunk,
+        "allow_out_of_bounds": table.allow_out_of_bounds,
+        "attributes": attributes,
+    }
+    return model, inputs, options
+
+
+def build_structure(experiment: Experiment) -> tuple[Model, Any]:
+    """Return the model and its parameters, without forcing and state.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, or a parameter is not finite or outside its bounds.
+    """
+    table = {k: v for k, v in experiment.model.model_dump().items() if v is not None}
+    if "half_levels" in table:
+        table["half_levels"] = tuple(table["half_levels"])
+    model = build_model(table.pop("grid"), **table)
+    parameters = reference_parameters(model)
+    changes = dict(_flat(experiment.parameters, ""))
+    for name in changes:
+        _check_parameter_name(parameters, name)
+    parameters = insert(parameters, changes)
+    check_parameters(parameters, allow_out_of_bounds=experiment.run.allow_out_of_bounds)
+    return model, parameters
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"no experiment file {str(path)!r}; give the path of a TOML file")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path.name} is not valid TOML: {error}") from None
+
+
+def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    """Return dotted names and numbers of nested tables of parameters."""
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{name}.")
+        elif isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"[parameters] {name}: expected a number, got {value!r}")
+        else:
+            yield name, float(value)
+
+
+def _check_parameter_name(parameters: Any, name: str) -> None:
+    known = leaf_names(parameters)
+    if name in known:
+        return
+    scheme, _, last = name.rpartition(".")
+    schemes = sorted({x.rpartition(".")[0] for x in known})
+    if not scheme:
+        raise ValueError(
+            f"[parameters] {name}: expected a table per scheme, [parameters.SCHEME], with SCHEME "
+            f"one of {', '.join(schemes)}")
+    if scheme not in schemes:
+        raise ValueError(
+            f"unknown scheme [parameters.{scheme}]{_nearest(scheme, schemes)}; "
+            f"available: {', '.join(schemes)}")
+    own = [x.rpartition(".")[2] for x in known if x.rpartition(".")[0] == scheme]
+    raise ValueError(
+        f"unknown key {last!r} in [parameters.{scheme}]{_nearest(last, own)}; "
+        f"available: {', '.join(own)}")
+
+
+def _forcing(experiment: Experiment, model: Model, notes: list[str]) -> Forcing:
+    table, grid = experiment.forcing, model.grid
+    common: dict[str, Any] = {
+        "start": table.start or START.get(table.kind, DEFAULT_START),
+        "gravity": model.constants.gravity,
+    }
+    here = lambda path: None if path is None else experiment.folder / path  # noqa: E731
+    if table.kind == "uniform":
+        return uniform_forcing(grid, table.sea_surface_temperature or 300.0, **common)
+    if table.kind == "files":
+        paths = {name: here(path) for name, path in (table.paths or {}).items()}
+        return read_forcing(
+            paths or here(table.path), grid, names=table.names, units=table.units,
+            anomaly=here(table.anomaly), anomaly_start=table.anomaly_start, notes=notes, **common)
+    make = {
+        "packaged": packaged_forcing,
+        "speedy": speedy_forcing,
+        "aquaplanet": aquaplanet_forcing,
+    }
+    forcing = make[table.kind](grid, **common)
+    if table.anomaly is None:
+        return forcing
+    records, first = read_anomaly(
+        here(table.anomaly), grid, np.asarray(forcing.land_fraction).T, table.names, table.units,
+        table.anomaly_start, notes)  # fmt: skip
+    return dataclasses.replace(
+        forcing,
+        sea_surface_temperature_anomaly=jnp.asarray(
+            np.swapaxes(records, -1, -2), forcing.land_fraction.dtype),
+        anomaly_first_month=jnp.asarray(first, jnp.int32),
+    )
+
+
+def _check_together(experiment: Experiment, label: str) -> None:
+    """Refuse keys that contradict each other, or that would have no effect."""
+    forcing, run = experiment.forcing, experiment.run
+    needs = {
+        "path": ("files",), "paths": ("files",), "sea_surface_temperature": ("uniform",),
+        "anomaly": ("packaged", "files"), "anomaly_start": ("packaged", "files"),
+        "names": ("packaged", "files"), "units": ("packaged", "files"),
+    }  # fmt: skip
+    for key, kinds in needs.items():
+        if getattr(forcing, key) is not None and forcing.kind not in kinds:
+            raise ValueError(
+                f"{label}: [forcing] {key} has a meaning only with kind = "
+                f"{' or '.join(repr(kind) for kind in kinds)}; got kind = {forcing.kind!r}")
+    if forcing.kind == "files" and (forcing.path is None) == (forcing.paths is None):
+        got = "neither" if forcing.path is None else "both"
+        raise ValueError(
+            f"{label}: [forcing] kind = 'files' needs either path = \"FILE\" or a table paths of "
+            f"field = \"FILE\"; got {got}")
+    for name in run.variables or ():
+        if name not in VARIABLES:
+            raise ValueError(
+                f"{label}: unknown variable {name!r} in [run] variables"
+                f"{_nearest(name, VARIABLES)}; available: {', '.join(VARIABLES)}")
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in one line each what is wrong."""
+    seen: dict[str, None] = {}
+    for problem in error.errors():
+        where = [str(part) for part in problem["loc"]]
+        if problem["type"] == "extra_forbidden":
+            seen[_unknown(where[-1], where[0] if len(where) > 1 else None)] = None
+            continue
+        key = f"[{where[0]}] {where[1]}" if len(where) > 1 else f"[{where[0]}]"
+        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        if problem["type"] == "value_error":
+            seen[f"{key}: {message}"] = None
+        else:
+            message = message.removeprefix("a valid ").removeprefix("an instance of ")
+            seen[f"{key}: expected {message}, got {problem['input']!r}"] = None
+    return "; ".join(seen)
+
+
+def _unknown(key: str, table: str | None) -> str:
+    if table is None:
+        known = [name for name in Experiment.model_fields if name != "folder"]
+        return f"unknown table [{key}]{_nearest(key, known)}; available: {', '.join(known)}"
+    hint = Experiment.model_fields[table].annotation
+    known = list(getattr(hint, "model_fields", {}))
+    return f"unknown key {key!r} in [{table}]{_nearest(key, known)}; available: {', '.join(known)}"
+
+
+def _nearest(name: str, known: Any) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f", did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,32 @@
+"""Runs that cost nothing: the output is a known function of the inputs."""
+
+import jax.numpy as jnp
+
+import jcm
+from jcm.initial import reference_parameters
+from jcm.model import Model
+from jcm.simulate import Inputs
+from jcm_sensitivity import Experiment
+
+SST = "forcing.sea_surface_temperature"
+
+
+class Mirror(Experiment):
+    """Precipitation on each of `days` days is 1e-6 times the sea surface temperature of January."""
+
+    def __call__(self, inputs: Inputs) -> dict:
+        january = inputs.forcing.sea_surface_temperature[0]
+        return {
+            "precipitation_flux": jnp.stack([1e-6 * january] * round(self.days / self.every)),
+            "surface_temperature": january[None],
+        }
+
+
+def mirror(model: Model, days: float = 5.0, every: float = 1.0) -> Mirror:
+    return Mirror(model, days, every, True, None, "step")
+
+
+def cheap_inputs(model: Model, dtype: type = float) -> Inputs:
+    """Inputs without a state."""
+    forcing = jcm.packaged_forcing(model.grid, gravity=9.81, dtype=dtype)
+    return Inputs(reference_parameters(model), forcing, None)

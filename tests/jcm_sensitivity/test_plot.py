@@ -1,0 +1,82 @@
+"""Pictures are drawn without network and appear whole."""
+
+import socket
+
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.image import imread
+
+from jcm.grid import make_grid
+from jcm_sensitivity import plot_map, region
+from jcm_sensitivity.plot import coastlines, colour_limit
+
+
+def field(values=None, name="T21"):
+    grid = make_grid(name)
+    if values is None:
+        values = np.cos(np.deg2rad(grid.latitude))[:, None] * np.sin(np.deg2rad(grid.longitude))
+    return xr.DataArray(
+        values, dims=("lat", "lon"), coords={"lat": grid.latitude, "lon": grid.longitude},
+        name="x", attrs={"long_name": "a test", "units": "K"})  # fmt: skip
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("the picture asked for the network")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+
+
+def test_picture_is_drawn_without_network(tmp_path, no_network):
+    path = plot_map(field(), tmp_path / "map.png", region=region("tropical_pacific"), title="t")
+    assert imread(path).shape[2] == 4
+    assert [p.name for p in tmp_path.iterdir()] == ["map.png"]
+
+
+@pytest.mark.parametrize("name", ["sahel", "tropics", "globe", "arctic"])
+def test_outline_of_a_region_changes_the_picture(tmp_path, name):
+    without = imread(plot_map(field(), tmp_path / "without.png"))
+    outlined = imread(plot_map(field(), tmp_path / "with.png", region=region(name)))
+    assert np.any(without != outlined)
+
+
+def test_both_signs_have_colours_of_the_same_strength(tmp_path):
+    up = imread(plot_map(field(np.full((32, 64), 1.0)), tmp_path / "up.png"))
+    down = imread(plot_map(field(np.full((32, 64), -1.0)), tmp_path / "down.png"))
+    middle = tuple(n // 2 for n in up.shape[:2])
+    assert up[middle][0] > up[middle][2] and down[middle][0] < down[middle][2]
+
+
+def test_map_of_zeros_can_be_drawn(tmp_path):
+    assert plot_map(field(np.zeros((32, 64))), tmp_path / "zero.png").exists()
+
+
+def test_colours_resolve_all_but_a_few_extreme_cells():
+    values = np.ones(10000)
+    assert colour_limit(values) == (1.0, False)
+    values[:3] = 1000.0
+    assert colour_limit(values) == (1.0, True)
+
+
+def test_coastlines_come_with_the_package():
+    longitude, latitude = coastlines()
+    assert np.nanmin(longitude) >= -180 and np.nanmax(longitude) <= 360
+    assert np.nanmin(latitude) >= -90 and np.nanmax(latitude) <= 90
+
+
+def test_monthly_map_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="select one month"):
+        plot_map(field().expand_dims("month"), tmp_path / "map.png")
+
+
+def test_map_with_gaps_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="not finite"):
+        plot_map(field(np.full((32, 64), np.nan)), tmp_path / "map.png")
+
+
+def test_missing_folder_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        plot_map(field(), tmp_path / "none" / "map.png")
