@@ -14,7 +14,9 @@ from jcm.forcing import (
 )
 from jcm.initial import default_inputs, reference_parameters
 from jcm.model import Model, build_model
+from jcm.output import to_dataset
 from jcm.parameters import Described, descriptions, extract, insert, parameter
+from jcm.run import UnstableRun, run
 from jcm.simulate import Inputs, simulate
 from jcm.state import State
 
@@ -24,6 +26,7 @@ __all__ = [
     "Inputs",
     "Model",
     "State",
+    "UnstableRun",
     "aquaplanet_forcing",
     "build_model",
     "default_inputs",
@@ -34,7 +37,9 @@ __all__ = [
     "parameter",
     "read_forcing",
     "reference_parameters",
+    "run",
     "simulate",
     "speedy_forcing",
+    "to_dataset",
     "uniform_forcing",
 ]

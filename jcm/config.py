@@ -30,20 +30,32 @@ from jcm.forcing_files import read_anomaly
 from jcm.initial import default_inputs, reference_parameters
 from jcm.model import Model, build_model
 from jcm.options import Options
-from jcm.parameters import get, insert, leaf_names
-from jcm.simulate import Inputs
+from jcm.parameters import insert, leaf_names
+from jcm.simulate import Inputs, check_widths
 from jcm.variables import VARIABLES
 
-#: Tables that other packages read.
-FOREIGN_TABLES = ("target", "sensitivity", "calibration")
+#: First day of a run by kind of forcing, where it is not the default.
 START = {"speedy": "1982-01-01"}
 DEFAULT_START = "2000-01-01"
+#: What was expected, by pydantic's type of error; for others its own words.
+EXPECTED = {
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "greater_than": "a number greater than 0",
+    "int_type": "a whole number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+}
 
 
 class Table(BaseModel):
     """A table of an experiment: no unknown keys, no silent conversions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class _ModelTable(Table):
@@ -115,6 +127,7 @@ class Experiment(Table):
     forcing: ForcingTable = Field(default_factory=ForcingTable)
     state: StateTable = Field(default_factory=StateTable)
     run: RunTable = Field(default_factory=RunTable)
+    # Tables that other packages read.
     target: dict[str, Any] = Field(default_factory=dict)
     sensitivity: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] = Field(default_factory=dict)
@@ -148,7 +161,8 @@ def load_experiment(
     if "folder" in content:
         raise ValueError(f"{label}: {_unknown('folder', None)}")
     for table, values in (changes or {}).items():
-        content[table] = dict(content.get(table, {})) | dict(values)
+        own = content.get(table, {})
+        content[table] = {**own, **values} if isinstance(own, Mapping) else own
     try:
         experiment = Experiment(**content, folder=folder)
     except ValidationError as error:
@@ -210,6 +224,7 @@ def build_structure(experiment: Experiment) -> tuple[Model, Any]:
         _check_parameter_name(parameters, name)
     parameters = insert(parameters, changes)
     check_parameters(parameters, allow_out_of_bounds=experiment.run.allow_out_of_bounds)
+    check_widths(model, parameters)
     return model, parameters
 
 
@@ -262,7 +277,8 @@ def _forcing(experiment: Experiment, model: Model, notes: list[str]) -> Forcing:
     }
     here = lambda path: None if path is None else experiment.folder / path  # noqa: E731
     if table.kind == "uniform":
-        return uniform_forcing(grid, table.sea_surface_temperature or 300.0, **common)
+        given = table.sea_surface_temperature
+        return uniform_forcing(grid, 300.0 if given is None else given, **common)
     if table.kind == "files":
         paths = {name: here(path) for name, path in (table.paths or {}).items()}
         return read_forcing(
@@ -322,11 +338,10 @@ def _explain(error: ValidationError) -> str:
             continue
         key = f"[{where[0]}] {where[1]}" if len(where) > 1 else f"[{where[0]}]"
         message = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        if problem["type"] == "value_error":
-            seen[f"{key}: {message}"] = None
-        else:
-            message = message.removeprefix("a valid ").removeprefix("an instance of ")
-            seen[f"{key}: expected {message}, got {problem['input']!r}"] = None
+        if problem["type"] != "value_error":
+            expected = EXPECTED.get(problem["type"], message)
+            message = f"expected {expected}, got {problem['input']!r}"
+        seen[f"{key}: {message}"] = None
     return "; ".join(seen)
 
 

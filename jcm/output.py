@@ -272,6 +272,7 @@ def _data_array(values: np.ndarray, variable: Variable, average: bool) -> xr.Var
         "standard_name": variable.standard_name,
         "long_name": variable.long_name,
         "units": variable.units,
+        "units_metadata": "temperature: on_scale" if variable.units == "K" else "",
         "cell_methods": method,
         "positive": variable.positive,
     }
@@ -284,7 +285,9 @@ def _times(start: float, every: float, average: bool, count: int) -> xr.Dataset:
     edges = start + every * np.arange(count + 1)
     days = (edges[1:] + edges[:-1]) / 2 if average else edges[1:]
     dates = lambda x: EPOCH + np.rint(x * MILLISECONDS_PER_DAY).astype("timedelta64[ms]")  # noqa: E731
-    attributes = {"standard_name": "time", "long_name": "time", "axis": "T"}
+    attributes = {
+        "standard_name": "time", "long_name": "time", "axis": "T",
+        "units_metadata": "leap_seconds: none"}  # fmt: skip
     pairs = dates(np.stack([edges[:-1], edges[1:]], axis=1))
     bounds = xr.Variable(("time", "bounds"), pairs, encoding=TIME_ENCODING)
     if average:
@@ -304,6 +307,7 @@ def _coordinates(model: Model, with_pressure: bool) -> dict[str, xr.Variable]:
         "bounds": "level_bnds",
     }
     if with_pressure:
+        level["computed_standard_name"] = "air_pressure"
         level["formula_terms"] = "sigma: level ps: surface_air_pressure ptop: ptop"
     degrees = lambda kind, unit, axis, bounds: {  # noqa: E731
         "standard_name": kind, "long_name": kind, "units": unit, "axis": axis, "bounds": bounds}

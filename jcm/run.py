@@ -159,6 +159,8 @@ def _settings(
     model: Model, days: float, every: float, average: bool, observe: Sequence[str] | None,
     chunk: float | None, attributes: Mapping[str, Any], variables: Mapping[str, Variable],
 ) -> _Settings:  # fmt: skip
+    if not np.isfinite(days) or days <= 0:
+        raise ValueError(f"days must be a positive finite number; got {days}")
     total, steps = whole_steps(model, "days", days), whole_steps(model, "every", every)
     if total % steps:
         raise ValueError(f"days must be a multiple of every; got {days} and {every}")

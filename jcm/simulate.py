@@ -10,6 +10,7 @@ from typing import Any, Literal
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jcm.forcing import Forcing
 from jcm.model import Model
@@ -111,7 +112,7 @@ def check_widths(model: Model, parameters: Any) -> None:
     if getattr(model.physics, "smooth", True) or not hasattr(parameters, "smooth"):
         return
     leaves = jax.tree.leaves(parameters.smooth)
-    if any(not isinstance(x, jax.core.Tracer) and bool(jnp.any(x != 0)) for x in leaves):
+    if any(not isinstance(x, jax.core.Tracer) and bool(np.any(np.asarray(x) != 0)) for x in leaves):
         raise ValueError(
             "parameters.smooth holds widths above 0, but this model compiles exact switches "
             "only; make it with build_model(..., smooth=True)"

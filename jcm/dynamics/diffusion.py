@@ -6,6 +6,7 @@ are those of the shortest waves that a grid resolves.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,6 +14,7 @@ from jaxtyping import Array, Float
 from jcm.constants import DAY, HOUR, Constants
 from jcm.dynamics.vertical_operators import stratospheric_layers, uppermost_layers
 from jcm.parameters import parameter
+from jcm.state import Prognostics
 from jcm.transform import Spectrum, Transform
 from jcm.vertical import Levels
 
@@ -88,3 +90,46 @@ def humidity_profile(levels: Levels, parameters: DiffusionParameters) -> Float[A
     exponent = parameters.pressure_scale_height / parameters.humidity_scale_height
     below = np.arange(levels.count) >= stratospheric_layers(levels)
     return jnp.where(below, jnp.exp(exponent * log_sigma), 0)
+
+
+def diffused(
+    tendency: Prognostics,
+    previous: Prognostics,
+    temperature_correction: Spectrum,
+    humidity_correction: Spectrum,
+    dt: Array,
+    parameters: DiffusionParameters,
+    *,
+    transform: Transform,
+    levels: Levels,
+    constants: Constants,
+    stratospheric_diffusion: str,
+) -> Prognostics:
+    """Return the tendency with diffusion and drag added, and nothing beyond the truncation.
+
+    Stepping from `previous` over `dt` with the result damps the new state implicitly. Temperature
+    and humidity diffuse as deviations from a profile over orography: along levels of height.
+    """
+    fast, fast_divergence, slow = damping_rates(transform, parameters, tendency.vorticity)
+    mask = stratospheric_mask(levels, stratospheric_diffusion)
+    slow = slow * jnp.asarray(mask, slow.dtype)[:, None]
+    profile = temperature_profile(levels, constants, parameters)
+    level_temperature = previous.temperature + temperature_correction * profile[:, None]
+    profile = humidity_profile(levels, parameters)
+    level_humidity = previous.specific_humidity + humidity_correction * profile[:, None]
+
+    vorticity = damp(tendency.vorticity, previous.vorticity, fast, dt)
+    divergence = damp(tendency.divergence, previous.divergence, fast_divergence, dt)
+    temperature = damp(tendency.temperature, level_temperature, fast, dt)
+    top = uppermost_layers(levels)
+    drag = lambda x: -x[0, :, :top] / parameters.drag_time  # noqa: E731
+    vorticity = vorticity.at[0, :, :top].add(drag(previous.vorticity))
+    divergence = divergence.at[0, :, :top].add(drag(previous.divergence))
+    final = Prognostics(
+        vorticity=damp(vorticity, previous.vorticity, slow, dt),
+        divergence=damp(divergence, previous.divergence, slow, dt),
+        temperature=damp(temperature, level_temperature, slow, dt),
+        specific_humidity=damp(tendency.specific_humidity, level_humidity, fast_divergence, dt),
+        log_surface_pressure=tendency.log_surface_pressure,
+    )
+    return jax.tree.map(transform.truncated, final)

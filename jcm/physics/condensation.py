@@ -112,12 +112,8 @@ def _humidity_threshold(
 ) -> Array:
     """Relative humidity threshold of layers 2 to K, shaped to broadcast."""
     depth = along_levels(levels.centre[1:] ** 2 - 1, like)
-    threshold = (
-        parameters.surface_humidity_threshold + parameters.humidity_threshold_range * depth
-    )
-    lowest = maximum(
-        threshold[-1:], parameters.boundary_layer_humidity_threshold, widths.deficit
-    )
+    threshold = parameters.surface_humidity_threshold + parameters.humidity_threshold_range * depth
+    lowest = maximum(threshold[-1:], parameters.boundary_layer_humidity_threshold, widths.deficit)
     return jnp.concatenate([threshold[:-1], lowest])
 
 

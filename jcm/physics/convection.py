@@ -20,7 +20,6 @@ from jaxtyping import Array, Float
 from jcm.constants import HOUR, Constants
 from jcm.parameters import parameter
 from jcm.physics.layers import first_passing
-from jcm.physics.layers import top_layer as top_layer
 from jcm.physics.smooth import (
     ConvectionWidths,
     maximum,

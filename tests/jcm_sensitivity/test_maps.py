@@ -4,13 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from synthetic import SST, cheap_inputs, mirror
 
 import jcm
 from jcm.output import write_dataset
 from jcm_sensitivity import GLOBE, Sensitivity, integral, mean, region, sensitivity, to_map
 from jcm_sensitivity.units import per
-
-from synthetic import SST, cheap_inputs, mirror
 
 GRIDS = ["T21", "T31", "T42"]
 

@@ -88,7 +88,7 @@ def test_impossible_boxes_are_refused(edges, message):
 
 
 def test_unknown_region_lists_the_known_ones():
-    with pytest.raises(ValueError, match="unknown region 'atlantis'.*sahel"):
+    with pytest.raises(ValueError, match=r"unknown region 'atlantis'.*sahel"):
         region("atlantis")
 
 

@@ -89,7 +89,7 @@ def test_variable_without_levels_refuses_one():
 
 
 def test_level_below_the_surface_is_refused():
-    with pytest.raises(ValueError, match="levels 0 .top. to 7"):
+    with pytest.raises(ValueError, match=r"levels 0 \(top\) to 7"):
         mean("air_temperature", level=8).bind(MODEL)
 
 

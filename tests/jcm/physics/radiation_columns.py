@@ -1,59 +1,46 @@
-"""Six columns that visit the branches of the radiation schemes, with the results of SPEEDY.
+"""Radiation in the six columns, which visit its branches, with the results of SPEEDY.
 
 A: deep convection over open ocean. B: stratocumulus at a coast. C: convection over land.
 D: high terrain in the polar night, cloud top in the second layer. E: cloud top in the lowest
 layer. F: convection, all layers nearly saturated. The numbers were computed by the public code of
-SPEEDY in double precision. First axis: column.
+SPEEDY in double precision.
 """
 
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from columns import (
+    CLOUD_COVER,
+    CLOUD_TOP,
+    HUMIDITY,
+    PRESSURE,
+    STRATIFORM_COVER,
+    TEMPERATURE,
+    one_hot,
+)
 
 from jcm.physics.insolation import Insolation
 
 _SCALARS = np.array([
-    # ps/p0, Ts, U, irradiance, upper ozone, lower ozone, zenith, polar night, albedo, top, C, Cs
-    (1.005, 301.0, 456.0, 420.0, 4.6, 3.2, 1.1, 0.0, 0.07, 3, 1, 0),
-    (1.015, 290.0, 393.0, 380.0, 4.5, 3.6, 1.15, 0.0, 0.12, 7,
-     0.0001267915274806, 0.5621354248551),
-    (0.86, 287.0, 377.0, 300.0, 3.5, 3.9, 1.3, 0.0, 0.2, 4, 1, 0.09889977731565),
-    (0.66, 233.0, 164.0, 0.8, 0.009, 0.02, 2.7, 5.2, 0.6, 2, 0.5527995682739, 0),
-    (0.97, 273.4, 310.0, 150.0, 1.8, 3.6, 1.9, 0.0, 0.35, 8, 0.1162936722331, 0.4439120134119),
-    (0.98, 294.0, 416.0, 400.0, 4.3, 2.4, 1.05, 0.0, 0.09, 3, 1, 0.02820032913482),
-]).T  # fmt: skip
-
-_TEMPERATURE = np.array([
-    (206, 200.5, 217, 243, 266, 281.5, 291, 299),
-    (214, 209, 220, 243.5, 265, 279.5, 287, 287.6),
-    (212, 213, 219, 239, 257.2, 270.5, 281, 288.5),
-    (190.5, 188, 203, 214, 225, 232, 238, 236),
-    (220, 217, 222, 236, 250, 262, 270, 272.9),
-    (212, 211, 223, 248, 269, 281, 287, 295.5),
-]).T  # fmt: skip
-
-_HUMIDITY = np.array([
-    (0, 0.003, 0.04, 0.55, 2.6, 6.2, 11.2, 17.6),
-    (0, 0.002, 0.03, 0.1, 0.4, 1.2, 3.6, 9),
-    (0, 0.004, 0.04, 0.4, 1.2, 3.7, 8.4, 12.6),
-    (0.001, 0.0018, 0.006, 0.02, 0.06, 0.12, 0.2, 0),
-    (0, 0.003, 0.03, 0.1, 0.25, 0.5, 0.9, 3.9),
-    (0, 0.005, 0.047, 0.52, 2.692, 5.935, 11.084, 17.138),
+    # Ts, emission, irradiance, upper and lower ozone, zenith factor, polar night, albedo
+    (301.0, 456.0, 420.0, 4.6, 3.2, 1.1, 0.0, 0.07),
+    (290.0, 393.0, 380.0, 4.5, 3.6, 1.15, 0.0, 0.12),
+    (287.0, 377.0, 300.0, 3.5, 3.9, 1.3, 0.0, 0.2),
+    (233.0, 164.0, 0.8, 0.009, 0.02, 2.7, 5.2, 0.6),
+    (273.4, 310.0, 150.0, 1.8, 3.6, 1.9, 0.0, 0.35),
+    (294.0, 416.0, 400.0, 4.3, 2.4, 1.05, 0.0, 0.09),
 ]).T  # fmt: skip
 
 
 def radiation_columns():
     """Return the inputs in SI units, shape (level, column) or (column,)."""
     s = jnp.asarray(_SCALARS)
-    humidity = jnp.asarray(_HUMIDITY) / 1000
-    top_weight = jax.nn.one_hot(s[9].astype(int) - 1, 9, axis=0, dtype=float)
     return SimpleNamespace(
-        surface_pressure=s[0], surface_temperature=s[1], surface_emission=s[2],
-        insolation=Insolation(s[3], s[4], s[5], s[6], s[7]), albedo=s[8], top_weight=top_weight,
-        cover=s[10], stratiform_cover=s[11], temperature=jnp.asarray(_TEMPERATURE),
-        humidity=humidity, cloud_base_humidity=humidity[-2],
+        surface_pressure=PRESSURE, surface_temperature=s[0], surface_emission=s[1],
+        insolation=Insolation(*s[2:7]), albedo=s[7], top_weight=one_hot(CLOUD_TOP),
+        cover=CLOUD_COVER, stratiform_cover=STRATIFORM_COVER, temperature=TEMPERATURE,
+        humidity=HUMIDITY, cloud_base_humidity=HUMIDITY[-2],
     )  # fmt: skip
 
 

@@ -206,6 +206,11 @@ def test_smooth_form_has_the_derivative_of_central_differences(cap):
     assert_smooth(lambda a: run(*a, cap=cap), (arrays, CondensationParameters(), SMOOTH))
 
 
+@pytest.mark.parametrize("widths", [EXACT, SMOOTH], ids=["exact", "smooth"])
+def test_forward_and_reverse_derivatives_agree(widths):
+    assert_adjoint(lambda a: run(*a, widths=widths), (HAND, CondensationParameters()))
+
+
 def test_narrow_smooth_form_tends_to_the_exact_one():
     narrow = jax.tree.map(lambda width: 1e-5 * width, SMOOTH)
     result, exact = run(HAND, widths=narrow), run(HAND)

@@ -171,6 +171,16 @@ def test_stable_columns_of_uniform_relative_humidity_stay_as_they_are():
         np.testing.assert_array_equal(leaf, 0)
 
 
+def test_the_top_of_moisture_diffusion_has_a_gradient_only_with_a_width():
+    def gradient(widths):
+        def moistened(p):
+            return mix(columns(), p, widths).humidity_tendency[4, 0]
+
+        return jax.grad(moistened)(VerticalDiffusionParameters()).moisture_diffusion_top
+
+    assert gradient(EXACT) == 0 and gradient(SMOOTH) < 0
+
+
 def test_gradients_agree_with_central_differences():
     arguments = (columns(), VerticalDiffusionParameters())
     assert_smooth(lambda a: mix(*a, SMOOTH), arguments)

@@ -1,0 +1,218 @@
+"""The command `jcm`: describe a model, run it, fetch data."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from jcm.config import Experiment
+
+# JAX and the model are imported by the commands that use them, so that help and errors of usage
+# come at once.
+
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="A differentiable atmospheric general circulation model.")  # fmt: skip
+data_app = typer.Typer(no_args_is_help=True, help="Fetch data that do not come with the package.")
+app.add_typer(data_app, name="data")
+
+ExperimentFile = Annotated[
+    Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Experiment; without one, the defaults.")]
+GridOption = Annotated[str | None, typer.Option(help="Truncation and layers, e.g. T31L8.")]
+PresetOption = Annotated[str | None, typer.Option(help="speedy or speedy_f90.")]
+
+
+@app.command()
+def run(
+    experiment: ExperimentFile = None,
+    days: Annotated[float | None, typer.Option(help="Length of the run; default 30.")] = None,
+    every: Annotated[float | None, typer.Option(help="Days between outputs; default 1.")] = None,
+    output: Annotated[
+        Path, typer.Option(metavar="DIR", help="New or empty directory to write into.")
+    ] = Path("output"),
+    grid: GridOption = None,
+    preset: PresetOption = None,
+    start: Annotated[str | None, typer.Option(metavar="DATE", help="First day.")] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Integrate and write fields.nc and run.json."""
+    with _one_line_errors():
+        from jcm.checks import check_directory
+        from jcm.config import build
+        from jcm.run import LOG
+        from jcm.run import run as integrate
+
+        check_directory(output)
+        loaded = _experiment(
+            experiment, model={"grid": grid, "preset": preset}, forcing={"start": start},
+            run={"days": days, "every": every})  # fmt: skip
+        model, inputs, options = build(loaded)
+        path = integrate(model, inputs, output, progress=not quiet, **options)
+        log = json.loads((output / LOG).read_text())
+        typer.echo(
+            f"{path}: {log['days']:g} days of {log['model']}, "
+            f"{log['simulated_years_per_day']:.3g} simulated years per day "
+            f"({log['integrate_seconds']:.1f} s, and {log['compile_seconds']:.1f} s to compile)")
+
+
+@app.command()
+def describe(
+    experiment: ExperimentFile = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    grid: GridOption = None,
+    preset: PresetOption = None,
+) -> None:
+    """Show grid, schemes, options and every parameter of a model."""
+    with _one_line_errors():
+        loaded = _experiment(experiment, model={"grid": grid, "preset": preset})
+        content = description(loaded)
+        if as_json:
+            typer.echo(json.dumps(content, indent=2))
+        else:
+            _print_tables(content)
+
+
+@data_app.command()
+def speedy() -> None:
+    """Fetch SPEEDY's own boundary data (T30), for validation."""
+    with _one_line_errors():
+        from jcm.speedy_data import fetch_speedy_data
+
+        fetch_speedy_data(progress=typer.echo)
+
+
+def description(experiment: "Experiment") -> dict[str, Any]:
+    """Return what there is to know of a model, ready for JSON."""
+    from jcm.config import build_structure
+    from jcm.options import DESCRIPTIONS, PRESETS
+    from jcm.output import package_version, parameter_hash
+    from jcm.parameters import descriptions, get
+
+    model, parameters = build_structure(experiment)
+    options = [
+        {
+            "name": name,
+            "value": value,
+            "presets": {preset: getattr(chosen, name) for preset, chosen in PRESETS.items()},
+            "presets_differ": len({getattr(chosen, name) for chosen in PRESETS.values()}) > 1,
+            "description": DESCRIPTIONS[name],
+        }
+        for name, value in model.options._asdict().items()
+    ]
+    tunable = [
+        {
+            "name": name,
+            # The shortest text that stands for the value: 0.2 rather than 0.200000003.
+            "value": float(str(get(parameters, name.removeprefix("parameters.")))),
+            "units": known.units,
+            "bounds": list(known.bounds),
+            "description": known.description,
+            "source": known.source,
+        }
+        for name, known in descriptions(parameters, "parameters.").items()
+    ]
+    return {
+        "version": package_version(),
+        "model": model.name,
+        "preset": model.preset,
+        "grid": {
+            "truncation": model.grid.truncation,
+            "longitudes": model.grid.nlon,
+            "latitudes": model.grid.nlat,
+        },
+        "levels": {
+            "centres": model.levels.centre.tolist(),
+            "half_levels": list(model.levels.half),
+        },
+        "time_step": model.time_step,
+        "physics": type(getattr(model.physics, "inner", model.physics)).__name__,
+        "dynamics": type(model.dynamics).__name__,
+        "smooth": bool(getattr(model.physics, "smooth", False)),
+        "schemes": model.physics.schemes(),
+        "options": options,
+        "parameters": tunable,
+        "parameters_sha256": parameter_hash(parameters),
+    }
+
+
+def _print_tables(content: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console()
+    if not console.is_terminal:
+        # A pipe has no width; cut text would be worse than long lines.
+        console.width = 200
+    grid, levels = content["grid"], content["levels"]
+    table = Table("", "", show_header=False, title=f"Model {content['model']}")
+    for name, value in {
+        "grid": f"T{grid['truncation']}, {grid['longitudes']} x {grid['latitudes']} points",
+        "layers (sigma)": ", ".join(f"{x:.4g}" for x in levels["centres"]),
+        "half levels": ", ".join(f"{x:.4g}" for x in levels["half_levels"]),
+        "time step": f"{content['time_step']:g} s",
+        "preset": content["preset"],
+        "dynamics": content["dynamics"],
+        "physics": content["physics"],
+        "switches": "smooth forms compiled" if content["smooth"] else "exact",
+        "version": content["version"],
+    }.items():
+        table.add_row(name, value)
+    console.print(table)
+    table = Table("", "scheme", "what it does", title="Schemes, in the order of a step")
+    for number, line in enumerate(content["schemes"], 1):
+        name, _, what = line.partition(": ")
+        table.add_row(str(number), name, what)
+    console.print(table)
+    presets = list(content["options"][0]["presets"])
+    table = Table(
+        "option", "this model", *presets, "what it chooses",
+        title="Options (* where the presets differ)")  # fmt: skip
+    for option in content["options"]:
+        values = [option["presets"][preset] for preset in presets]
+        mark = "*" if option["presets_differ"] else ""
+        table.add_row(option["name"] + mark, option["value"], *values, option["description"])
+    console.print(table)
+    table = Table(
+        Column("parameter", no_wrap=True), "value", "units", "bounds", "description", "source",
+        title="Parameters")  # fmt: skip
+    for p in content["parameters"]:
+        low, high = p["bounds"]
+        table.add_row(
+            p["name"].removeprefix("parameters."), f"{p['value']:.6g}", p["units"],
+            f"{low:g} to {high:g}", p["description"], p["source"])  # fmt: skip
+    console.print(table)
+
+
+def _experiment(path: Path | None, **changes: dict[str, Any]) -> "Experiment":
+    """Return the experiment of a file, with the options of the command line that are given."""
+    from jcm.config import load_experiment
+
+    given = {
+        table: {key: value for key, value in values.items() if value is not None}
+        for table, values in changes.items()
+    }
+    return load_experiment({} if path is None else path, given)
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turn what can go wrong into one message and exit status 1."""
+    try:
+        yield
+    except (ValueError, KeyError, OSError, RuntimeError) as error:
+        # The text of a KeyError has quotes around it.
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"error: {message}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        print("interrupted; finished outputs are in the output directory", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+if __name__ == "__main__":
+    app()

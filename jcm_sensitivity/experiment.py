@@ -1,0 +1,112 @@
+"""What `jcm-sensitivity map` computes: the default experiment, or one from a TOML file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jcm.calendar import format_date
+from jcm.config import build, load_experiment
+from jcm.initial import default_inputs
+from jcm.model import build_model
+from jcm.simulate import Inputs
+from jcm_sensitivity.adjoint import Experiment, model_experiment
+from jcm_sensitivity.regions import REGIONS, region
+from jcm_sensitivity.targets import ALL, Days, Target, between, last, mean
+
+SEA_SURFACE_TEMPERATURE = "forcing.sea_surface_temperature"
+
+
+class MapExperiment(NamedTuple):
+    """Run, target and inputs of a sensitivity map."""
+
+    run: Experiment
+    inputs: Inputs
+    target: Target
+    #: Names of the inputs with respect to which the target is differentiated.
+    wrt: tuple[str, ...]
+
+    @property
+    def description(self) -> str:
+        """Model and dates in words."""
+        model = self.run.model
+        start = format_date(int(self.inputs.forcing.start_day))
+        return f"{model.name}, preset {model.preset}, {self.run.days:g} days from {start}"
+
+
+def default_experiment() -> MapExperiment:
+    """Return the default: precipitation over the tropical Pacific on the last of 5 days, T31L8."""
+    model = build_model("T31L8")
+    target = mean("precipitation_flux", region=REGIONS["tropical_pacific"], days=last(1))
+    run = model_experiment(model, days=5, every=1, observe=[target.variable])
+    return MapExperiment(run, default_inputs(model), target, (SEA_SURFACE_TEMPERATURE,))
+
+
+def read_experiment(path: str | Path) -> MapExperiment:
+    """Return the experiment of a TOML file.
+
+    Tables of the model as in `jcm.config.load_experiment`; `[target]` as in `target_from_table`;
+    `[sensitivity]` with `wrt`, a list of names of inputs, default sea surface temperature.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a key or a value is not valid.
+    """
+    experiment = load_experiment(path)
+    _refuse_unknown(experiment.sensitivity, ("wrt",), "sensitivity")
+    target = target_from_table(experiment.target)
+    wrt = experiment.sensitivity.get("wrt", [SEA_SURFACE_TEMPERATURE])
+    if not isinstance(wrt, list) or not wrt or not all(isinstance(name, str) for name in wrt):
+        raise ValueError(
+            f"[sensitivity] wrt is a list of names, e.g. ['{SEA_SURFACE_TEMPERATURE}']; "
+            f"got {wrt!r}")
+    model, inputs, options = build(experiment)
+    run = model_experiment(
+        model, days=options["days"], every=options["every"], average=options["average"],
+        observe=[target.variable])  # fmt: skip
+    return MapExperiment(run, inputs, target, tuple(wrt))
+
+
+def target_from_table(table: Mapping[str, Any]) -> Target:
+    """Return a target from a table such as `[target]` of an experiment.
+
+    Parameters
+    ----------
+    table
+        `variable`; `region`, a name or [south, north, west, east] in degrees, default the globe;
+        `days`, `{ last = 1 }` or `{ between = [3, 5] }`, default the whole run; `level`.
+
+    Raises
+    ------
+    ValueError
+        If a key is missing or unknown, or a value has no meaning.
+    """
+    _refuse_unknown(table, ("variable", "region", "days", "level"), "target")
+    if "variable" not in table:
+        raise ValueError("[target] needs a variable, e.g. variable = 'precipitation_flux'")
+    level = table.get("level")
+    if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
+        raise ValueError(f"[target] level is the number of a level, 0 at the top; got {level!r}")
+    return mean(
+        table["variable"], region=region(table.get("region", "globe")),
+        days=_days(table.get("days", {})), level=level)  # fmt: skip
+
+
+def _days(table: Any) -> Days:
+    match table:
+        case {"last": int() | float() as days, **rest} if not rest:
+            return last(days)
+        case {"between": [int() | float() as begin, int() | float() as end], **rest} if not rest:
+            return between(begin, end)
+        case {**rest} if not rest:
+            return ALL
+    raise ValueError(
+        f"[target] days is {{ last = 1 }} or {{ between = [3, 5] }} or absent; got {table!r}")
+
+
+def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str) -> None:
+    unknown = [key for key in table if key not in known]
+    if unknown:
+        raise ValueError(f"[{name}] has no key {unknown[0]!r}; known: {', '.join(known)}")

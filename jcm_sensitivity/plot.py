@@ -1,0 +1,145 @@
+"""Pictures of sensitivity maps, with coastlines that come with the package.
+
+Robinson projection centred on the Pacific. Nothing is downloaded: the outlines are Natural Earth's
+of 1:110 million, packaged as `coastline_110m.npz`.
+"""
+
+from pathlib import Path
+
+import cartopy.crs as ccrs
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from jcm.data import data_path
+from jcm.grid import Grid
+from jcm.output import replacing
+from jcm_sensitivity.regions import Region
+
+#: Meridian in the middle of the picture [degrees east]; its opposite is the edge.
+CENTRE = 180.0
+#: Part of the cells that are not 0 whose values the colours resolve.
+RESOLVED = 0.998
+#: Longitudes at the edge are moved inside by this much [degrees].
+INSET = 1e-3
+
+
+def plot_map(
+    field: xr.DataArray,
+    path: str | Path,
+    *,
+    region: Region | None = None,
+    title: str | None = None,
+) -> Path:
+    """Draw a map and write it as PNG.
+
+    Parameters
+    ----------
+    field
+        Map on the model grid with dimensions lat and lon, attributes `long_name` and `units`.
+    path
+        The picture; it appears only when it is whole.
+    region
+        Region to outline, e.g. that of the target.
+    title
+        Heading; default the long name.
+
+    Raises
+    ------
+    ValueError
+        If the field has other dimensions, or values that are not finite.
+    """
+    if set(field.dims) != {"lat", "lon"}:
+        raise ValueError(
+            f"expected a map with dimensions lat and lon, got {field.dims}; select one month first")
+    field = field.transpose("lat", "lon")
+    if not np.isfinite(field.values).all():
+        raise ValueError(f"{field.name} has values that are not finite")
+    projection = ccrs.Robinson(central_longitude=CENTRE)
+    figure = Figure(figsize=(11, 6.2), layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot(projection=projection)
+    axes.set_global()
+    limit, clipped = colour_limit(field.values)
+    x, y = _corners(projection, Grid("", 0, field.sizes["lon"], field.sizes["lat"]))
+    values = np.concatenate([field.values, field.values[:, :1]], axis=1)
+    mesh = axes.pcolormesh(x, y, values, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
+    _draw_coastlines(axes, projection)
+    if region is not None:
+        _draw_region(axes, projection, region)
+    bar = figure.colorbar(
+        mesh, ax=axes, orientation="horizontal", shrink=0.6, aspect=40, pad=0.03,
+        extend="both" if clipped else "neither")  # fmt: skip
+    bar.set_label(f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', '1')}]")
+    axes.set_title(title or str(field.attrs.get("long_name", field.name)), fontsize=11)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
+    with replacing(path) as part:
+        canvas.print_png(part, metadata={"Software": "jcm_sensitivity"})
+    return path
+
+
+def colour_limit(values: np.ndarray) -> tuple[float, bool]:
+    """Return the largest value that has a colour of its own, and whether others exceed it.
+
+    A few cells may be far stronger than all others; colours resolve 99.8% of those that are not 0.
+    """
+    size = np.abs(values[values != 0])
+    if not size.size:
+        return 1.0, False
+    limit = float(np.quantile(size, RESOLVED))
+    exponent = 10.0 ** np.floor(np.log10(limit) - 1)
+    limit = float(np.ceil(limit / exponent) * exponent)
+    return limit, bool(size.max() > limit)
+
+
+def coastlines() -> tuple[np.ndarray, np.ndarray]:
+    """Return longitude and latitude of the packaged coastlines, NaN between the pieces."""
+    with np.load(data_path("coastline_110m.npz")) as file:
+        return file["lon"].astype(float), file["lat"].astype(float)
+
+
+def _project(
+    projection: ccrs.Projection, longitude: np.ndarray, latitude: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    points = projection.transform_points(ccrs.PlateCarree(), longitude, latitude)
+    return points[..., 0], points[..., 1]
+
+
+def _corners(projection: ccrs.Projection, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of the cells in the projection; the cell at the seam is cut in two."""
+    half = 180.0 / grid.nlon
+    longitude = np.concatenate([[INSET], grid.longitude + half, [360 - INSET]])
+    longitude[-2] = 360 - half
+    sine = np.concatenate([[-1.0], np.cumsum(grid.quadrature_weight) - 1.0])
+    latitude = np.rad2deg(np.arcsin(np.clip(sine, -1, 1)))
+    return _project(projection, *np.meshgrid(longitude, latitude))
+
+
+def _draw_line(
+    axes: Axes, projection: ccrs.Projection, longitude: np.ndarray, latitude: np.ndarray, **style
+) -> None:
+    """Draw a line, broken where it leaves the picture on one side to enter on the other."""
+    x, y = _project(projection, longitude, latitude)
+    width = np.ptp(np.asarray(projection.x_limits))
+    jumps = np.flatnonzero(np.abs(np.diff(x)) > width / 2) + 1
+    axes.plot(np.insert(x, jumps, np.nan), np.insert(y, jumps, np.nan), **style)
+
+
+def _draw_coastlines(axes: Axes, projection: ccrs.Projection) -> None:
+    _draw_line(axes, projection, *coastlines(), color="0.25", linewidth=0.7)
+
+
+def _draw_region(axes: Axes, projection: ccrs.Projection, region: Region) -> None:
+    west, east = region.west, region.west + region.width
+    along, up = np.linspace(west, east, 181), np.linspace(region.south, region.north, 61)
+    sides = [(along, np.full(181, region.south)), (along[::-1], np.full(181, region.north))]
+    if region.width < 360:
+        sides = [sides[0], (np.full(61, east), up), sides[1], (np.full(61, west), up[::-1])]
+        sides = [tuple(np.concatenate(part) for part in zip(*sides, strict=True))]
+    for longitude, latitude in sides:
+        _draw_line(
+            axes, projection, longitude, latitude, color="black", linewidth=1.6, linestyle="--")
