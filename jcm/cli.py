@@ -22,7 +22,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Fetch data that do not come w
 app.add_typer(data_app, name="data")
 
 ExperimentFile = Annotated[
-    Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Experiment; without one, the defaults.")]
+    Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Default: all defaults.")]
 GridOption = Annotated[str | None, typer.Option(help="Truncation and layers, e.g. T31L8.")]
 PresetOption = Annotated[str | None, typer.Option(help="speedy or speedy_f90.")]
 

@@ -58,7 +58,13 @@ class Table(BaseModel):
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
 
 
-class _ModelTable(Table):
+_choices: Any = {name: (hint | None, None) for name, hint in get_type_hints(Options).items()}
+_OptionTable: Any = create_model("_OptionTable", __base__=Table, **_choices)
+
+
+class ModelTable(_OptionTable):
+    """`[model]`: structure, and any option of `jcm.options.Options`."""
+
     grid: str = "T31L8"
     preset: str = "speedy"
     physics: str = "speedy"
@@ -66,14 +72,6 @@ class _ModelTable(Table):
     time_step: float | None = None
     half_levels: list[float] | None = None
     smooth: bool = False
-
-
-#: `[model]`: structure, and any option of `jcm.options.Options`.
-ModelTable: Any = create_model(
-    "ModelTable",
-    __base__=_ModelTable,
-    **{name: (hint | None, None) for name, hint in get_type_hints(Options).items()},
-)
 
 
 def _date(value: Any) -> Any:
@@ -111,11 +109,11 @@ class StateTable(Table):
 class RunTable(Table):
     """`[run]`: length and output."""
 
-    days: float = Field(30.0, gt=0)
-    every: float = Field(1.0, gt=0)
+    days: float = Field(default=30.0, gt=0)
+    every: float = Field(default=1.0, gt=0)
     average: bool = True
     variables: list[str] | None = None
-    chunk: float | None = Field(None, gt=0)
+    chunk: float | None = Field(default=None, gt=0)
     allow_out_of_bounds: bool = False
 
 
@@ -275,25 +273,27 @@ def _forcing(experiment: Experiment, model: Model, notes: list[str]) -> Forcing:
         "start": table.start or START.get(table.kind, DEFAULT_START),
         "gravity": model.constants.gravity,
     }
-    here = lambda path: None if path is None else experiment.folder / path  # noqa: E731
+    folder = experiment.folder
+    anomaly = None if table.anomaly is None else folder / table.anomaly
     if table.kind == "uniform":
         given = table.sea_surface_temperature
         return uniform_forcing(grid, 300.0 if given is None else given, **common)
     if table.kind == "files":
-        paths = {name: here(path) for name, path in (table.paths or {}).items()}
+        paths = {name: folder / path for name, path in (table.paths or {}).items()}
         return read_forcing(
-            paths or here(table.path), grid, names=table.names, units=table.units,
-            anomaly=here(table.anomaly), anomaly_start=table.anomaly_start, notes=notes, **common)
+            paths if table.path is None else folder / table.path, grid, names=table.names,
+            units=table.units, anomaly=anomaly, anomaly_start=table.anomaly_start, notes=notes,
+            **common)  # fmt: skip
     make = {
         "packaged": packaged_forcing,
         "speedy": speedy_forcing,
         "aquaplanet": aquaplanet_forcing,
     }
     forcing = make[table.kind](grid, **common)
-    if table.anomaly is None:
+    if anomaly is None:
         return forcing
     records, first = read_anomaly(
-        here(table.anomaly), grid, np.asarray(forcing.land_fraction).T, table.names, table.units,
+        anomaly, grid, np.asarray(forcing.land_fraction).T, table.names, table.units,
         table.anomaly_start, notes)  # fmt: skip
     return dataclasses.replace(
         forcing,

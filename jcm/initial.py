@@ -85,8 +85,8 @@ def reference_parameters(model: Model) -> Any:
 
 
 def _as_dtype(tree: Any, dtype: DTypeLike) -> Any:
-    return jax.tree.map(
-        lambda x: jnp.asarray(x, dtype) if eqx.is_inexact_array_like(x) else jnp.asarray(x), tree)
+    inexact = lambda x: jnp.issubdtype(jnp.result_type(x), jnp.inexact)  # noqa: E731
+    return jax.tree.map(lambda x: jnp.asarray(x, dtype if inexact(x) else None), tree)
 
 
 @eqx.filter_jit

@@ -18,11 +18,11 @@ from typing import Any
 import netCDF4
 import numpy as np
 import xarray as xr
+from jax.typing import ArrayLike
 
 from jcm.calendar import format_date, parse_date
 from jcm.model import Model
 from jcm.parameters import get, leaf_names
-from jcm.physics import Fields
 from jcm.simulate import Inputs
 from jcm.surface.coupler import has_no_anomalies
 from jcm.variables import VARIABLES, Variable
@@ -43,7 +43,7 @@ COMPRESSION = 4
 
 def to_dataset(
     model: Model,
-    fields: Fields,
+    fields: Mapping[str, ArrayLike],
     *,
     every: float,
     inputs: Inputs | None = None,
@@ -233,17 +233,19 @@ def first_day(model: Model, inputs: Inputs) -> float:
 
 
 def _start_day(model: Model, inputs: Inputs | None, start: str | float | None) -> float:
-    if start is None and inputs is None:
+    if start is not None:
+        return parse_date(start) if isinstance(start, str) else float(start)
+    if inputs is None:
         raise ValueError(
             "the dates are unknown: expected inputs (those from which the run started) or "
             "start='YYYY-MM-DD'; got neither"
         )
-    if start is None:
-        return first_day(model, inputs)
-    return parse_date(start) if isinstance(start, str) else float(start)
+    return first_day(model, inputs)
 
 
-def _check_fields(model: Model, fields: Fields, variables: Mapping[str, Variable]) -> int:
+def _check_fields(
+    model: Model, fields: Mapping[str, Any], variables: Mapping[str, Variable]
+) -> int:
     """Return the number of outputs."""
     if not fields:
         raise ValueError("there are no fields to write; expected the fields of `simulate`")

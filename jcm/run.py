@@ -41,8 +41,8 @@ WINDS = ("eastward_wind", "northward_wind")
 #: What messages call the state after the last output.
 STATE = "the last state"
 DAYS_PER_YEAR = 365.2425
-#: A chunk is at most this long [days], or one output, and its fields at most this large [bytes].
-LONGEST_CHUNK, LARGEST_CHUNK = 10.0, 3e8
+#: A chunk is about this long [days], and its fields are at most this large [bytes].
+USUAL_CHUNK, LARGEST_CHUNK = 10.0, 3e8
 
 
 class UnstableRun(RuntimeError):
@@ -61,8 +61,8 @@ class UnstableRun(RuntimeError):
         self.day, self.wind = day, wind
 
 
-class _Settings(NamedTuple):
-    """How a run is divided, and what it writes."""
+class Settings(NamedTuple):
+    """How a run is divided into outputs and chunks, and what it writes."""
 
     every: float
     average: bool
@@ -108,7 +108,7 @@ def run(
         Where to write; it is made if it does not exist.
     chunk
         Days that are integrated at once, a multiple of `every`: memory grows with it. Default
-        up to ten days.
+        about ten days.
     allow_out_of_bounds
         Accept parameters outside their bounds.
     attributes, variables
@@ -131,7 +131,7 @@ def run(
         If a field becomes infinite or undefined; outputs before that are in `fields.nc`.
     """
     directory = check_directory(directory)
-    settings = _settings(
+    settings = divide(
         model, days, every, average, observe, chunk, attributes or {}, variables)
     check_inputs(model, inputs, allow_out_of_bounds=allow_out_of_bounds)
     inputs = jax.tree.map(jnp.asarray, inputs)
@@ -155,10 +155,17 @@ def run(
     return directory / FIELDS
 
 
-def _settings(
+def divide(
     model: Model, days: float, every: float, average: bool, observe: Sequence[str] | None,
     chunk: float | None, attributes: Mapping[str, Any], variables: Mapping[str, Variable],
-) -> _Settings:  # fmt: skip
+) -> Settings:  # fmt: skip
+    """Return the settings of a run; the arguments are those of `run`.
+
+    Raises
+    ------
+    ValueError
+        If a length is not a positive multiple of the one below it, or a variable is unknown.
+    """
     if not np.isfinite(days) or days <= 0:
         raise ValueError(f"days must be a positive finite number; got {days}")
     total, steps = whole_steps(model, "days", days), whole_steps(model, "every", every)
@@ -179,17 +186,19 @@ def _settings(
         names = observe or variables
         layers = sum(model.levels.count if variables[x].dims == "3d" else 1 for x in names)
         size = 8 * layers * model.grid.nlon * model.grid.nlat
-        most = max(1, min(int(LONGEST_CHUNK / every), int(LARGEST_CHUNK / size), outputs))
+        largest = max(1, int(LARGEST_CHUNK / size))
+        usual = max(1, min(int(USUAL_CHUNK / every), largest, outputs))
         # A length that divides the run spares the compilation of a shorter last chunk.
-        divisors = [n for n in range(most, most // 2, -1) if outputs % n == 0]
-        per_chunk = (divisors or [most])[0]
-    return _Settings(
+        near = range(max(1, usual // 4), min(4 * usual, largest, outputs) + 1)
+        divisors = [n for n in near if outputs % n == 0]
+        per_chunk = min(divisors, key=lambda n: abs(np.log(n / usual)), default=usual)
+    return Settings(
         every, average, outputs, per_chunk, None if observe is None else tuple(observe),
         attributes, variables)
 
 
 def _integrate(
-    model: Model, inputs: Inputs, directory: Path, settings: _Settings, parts: dict[Path, int],
+    model: Model, inputs: Inputs, directory: Path, settings: Settings, parts: dict[Path, int],
     seconds: _Seconds, progress: bool,
 ) -> None:  # fmt: skip
     """Integrate chunk by chunk; note path and number of outputs of those written in `parts`."""
@@ -227,7 +236,7 @@ def _integrate(
                 end=_expected_end(seconds, (done + count) / settings.outputs))
 
 
-def _compile(model: Model, inputs: Inputs, settings: _Settings, count: int) -> Any:
+def _compile(model: Model, inputs: Inputs, settings: Settings, count: int) -> Any:
     """Compile a chunk of so many outputs. The wind is always observed, for the message."""
     observe = settings.observe
     if observe is not None:
@@ -246,8 +255,8 @@ def _finite_outputs(fields: Mapping[str, np.ndarray], state: State) -> tuple[int
     """Return how many outputs are finite throughout, and the name of what is not."""
     count, what = len(next(iter(fields.values()))), None
     for name, values in fields.items():
-        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if not finite[:count].all():
+        finite = np.all(np.isfinite(values), axis=tuple(range(1, values.ndim)))
+        if not np.all(finite[:count]):
             count, what = int(np.argmin(finite)), name
     if what is None and not all(
         np.isfinite(np.asarray(x)).all() for x in jax.tree.leaves(state.current)
@@ -264,7 +273,7 @@ def _strongest_winds(fields: Mapping[str, np.ndarray]) -> list[float]:
 
 
 def _unstable(
-    model: Model, inputs: Inputs, directory: Path, settings: _Settings, what: str, good: int,
+    model: Model, inputs: Inputs, directory: Path, settings: Settings, what: str, good: int,
     wind: float | None,
 ) -> UnstableRun:  # fmt: skip
     """Return the error; `good` outputs came before, with the strongest wind of the last."""
@@ -282,7 +291,7 @@ def _unstable(
 
 
 def _write_part(
-    model: Model, inputs: Inputs, directory: Path, settings: _Settings,
+    model: Model, inputs: Inputs, directory: Path, settings: Settings,
     fields: Mapping[str, np.ndarray], done: int, count: int,
 ) -> Path:  # fmt: skip
     wanted = fields if settings.observe is None else settings.observe
@@ -300,7 +309,7 @@ def _expected_end(seconds: _Seconds, share: float) -> str:
 
 
 def _write_log(
-    path: Path, model: Model, inputs: Inputs, settings: _Settings, seconds: _Seconds, status: str,
+    path: Path, model: Model, inputs: Inputs, settings: Settings, seconds: _Seconds, status: str,
     outputs: int,
 ) -> None:  # fmt: skip
     days = outputs * settings.every

@@ -168,7 +168,8 @@ BAD = {
     "key without effect": (
         {"forcing": {"sea_surface_temperature": 300.0}}, r"only with kind = 'uniform'; got kind"),
     "unknown variable": (
-        {"run": {"variables": ["precipitation"]}}, r"'precipitation' in \[run\].*precipitation_flux"),
+        {"run": {"variables": ["precipitation"]}},
+        r"'precipitation' in \[run\].*precipitation_flux"),
 }  # fmt: skip
 
 

@@ -11,7 +11,8 @@ import xarray as xr
 import jcm
 from jcm.checks import check_inputs, check_parameters
 from jcm.output import parameter_hash
-from jcm.run import UnstableRun, run
+from jcm.run import UnstableRun, divide, run
+from jcm.variables import VARIABLES
 
 #: A physics that compiles in seconds.
 MODEL = jcm.build_model("T21L5", physics="held_suarez")
@@ -66,6 +67,13 @@ def test_the_log_tells_speed_and_compilation_apart(chunked, inputs):
     assert log["simulated_years_per_day"] == pytest.approx(speed, rel=0.05)
 
 
+@pytest.mark.parametrize(
+    ("days", "every", "chunk"), [(30, 1, 10), (365, 1, 5), (31, 1, 31), (25, 5, 5), (367, 1, 10)])
+def test_chunks_divide_the_run_where_that_is_possible(days, every, chunk):
+    settings = divide(MODEL, days, every, True, None, None, {}, VARIABLES)
+    assert settings.per_chunk * every == chunk
+
+
 def test_attributes_reach_the_file(chunked):
     with xr.open_dataset(chunked) as written:
         assert written.attrs["purpose"] == "test"
@@ -75,7 +83,7 @@ def test_only_the_variables_asked_for_are_written(inputs, tmp_path):
     path = run(MODEL, inputs, tmp_path, days=3 * STEP, every=3 * STEP,
                observe=["air_temperature"], progress=False)  # fmt: skip
     with xr.open_dataset(path) as written:
-        fields = {name for name, data in written.items() if "lon" in data.dims and "lat" in data.dims}
+        fields = {name for name, data in written.items() if {"lat", "lon"} <= set(data.dims)}
     assert fields == {"air_temperature"}
 
 
@@ -164,7 +172,8 @@ def test_undefined_forcing_and_states_are_refused(inputs, name, advice):
 
 def test_inputs_of_another_grid_are_refused(inputs):
     other = jcm.build_model("T21L8", physics="held_suarez")
-    with pytest.raises(ValueError, match=r"T21L8 has .* \(64, 32, 8\), but the state \(64, 32, 5\)"):
+    message = r"T21L8 has .* \(64, 32, 8\), but the state \(64, 32, 5\)"
+    with pytest.raises(ValueError, match=message):
         check_inputs(other, inputs)
 
 

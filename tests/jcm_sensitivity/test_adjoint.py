@@ -62,9 +62,9 @@ def test_gradient_has_units_and_precision_of_the_input(run):
 
 def test_unstable_run_is_an_error(run):
     gradient, inputs = run
-    broken = jnp.full((12, *MODEL.grid.shape), jnp.nan)
+    broken = jnp.full_like(inputs.state.current.temperature, jnp.nan)
     with pytest.raises(FloatingPointError, match="the run is unstable"):
-        gradient(jcm.insert(inputs, {SST: broken}))
+        gradient(jcm.insert(inputs, {"state.current.temperature": broken}))
 
 
 def test_numbers_of_the_inputs_are_arguments_of_one_program():

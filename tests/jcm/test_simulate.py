@@ -1,0 +1,171 @@
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jcm
+from jcm.calendar import parse_date
+from jcm.simulate import state_fields
+
+STEP = 1 / 36
+OBSERVED = ("air_temperature", "precipitation_flux", "toa_outgoing_longwave_flux")
+
+
+class Counted:
+    """A jitted run that counts how often it is traced, that is, compiled."""
+
+    def __init__(self, model):
+        self.traces = 0
+
+        def run(inputs):
+            self.traces += 1
+            state, fields = jcm.simulate(model, inputs, days=STEP, observe=OBSERVED)
+            return state, sum(jnp.mean(jnp.square(x)) for x in fields.values())
+
+        self._run = eqx.filter_jit(run)
+
+    def __call__(self, inputs):
+        state, value = self._run(inputs)
+        return state, float(value)
+
+
+@pytest.fixture(scope="module")
+def counted(small_model):
+    return Counted(small_model)
+
+
+def test_200_parameter_sets_20_states_and_12_dates_need_one_compilation(counted, small_inputs):
+    rng = np.random.default_rng(0)
+    described = jcm.descriptions(small_inputs.parameters, "parameters.")
+    names = [n for n in described if not n.startswith("parameters.smooth.")]
+    values = set()
+    for _ in range(200):
+        bounds = {n: described[n].bounds for n in names}
+        draw = {n: rng.uniform(0.6 * low + 0.4 * high, 0.4 * low + 0.6 * high)
+                for n, (low, high) in bounds.items()}  # fmt: skip
+        values.add(counted(jcm.insert(small_inputs, draw))[1])
+    assert len(values) == 200, "some parameter sets gave the same result"
+    state = small_inputs.state
+    for _ in range(20):
+        inputs = eqx.tree_at(lambda i: i.state, small_inputs, state)
+        state, value = counted(inputs)
+        values.add(value)
+    for month in range(1, 13):
+        date = {"forcing.start_day": parse_date(f"1995-{month:02d}-15")}
+        values.add(counted(jcm.insert(small_inputs, date))[1])
+    assert len(values) >= 231
+    assert counted.traces == 1
+
+
+def test_two_runs_of_half_the_length_are_one_run(counted, small_model, small_inputs):
+    whole, _ = jcm.simulate(small_model, small_inputs, days=6 * STEP, observe=())
+    state = small_inputs.state
+    for _ in range(2):
+        inputs = eqx.tree_at(lambda i: i.state, small_inputs, state)
+        state, _ = jcm.simulate(small_model, inputs, days=3 * STEP, observe=())
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(state), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-25)
+
+
+def test_the_mean_of_output_means_is_the_mean_of_the_run(small_model, small_inputs):
+    options = {"days": 6 * STEP, "observe": ("air_temperature",)}
+    _, whole = jcm.simulate(small_model, small_inputs, **options)
+    _, parts = jcm.simulate(small_model, small_inputs, every=2 * STEP, **options)
+    np.testing.assert_allclose(
+        np.mean(parts["air_temperature"], axis=0), whole["air_temperature"][0], rtol=1e-13)
+
+
+def test_fields_without_averaging_are_those_of_the_last_state(small_model, small_inputs):
+    state, fields = jcm.simulate(small_model, small_inputs, days=2 * STEP, average=False)
+    ground = small_model.coupler.ground(
+        small_inputs.forcing, small_model.transform, small_inputs.parameters,
+        small_model.physics.widths(small_inputs.parameters))
+    expected = state_fields(small_model, small_model.columns(state.previous, ground))
+    for name, x in expected.items():
+        np.testing.assert_allclose(fields[name][0], x, rtol=1e-12, atol=1e-12)
+
+
+def test_the_global_mean_of_log_pressure_is_conserved(small_model, small_inputs):
+    state, _ = jcm.simulate(small_model, small_inputs, days=3 * STEP, observe=())
+    mean = lambda s: s.current.log_surface_pressure[0, 0, 0, 0]  # noqa: E731
+    np.testing.assert_allclose(mean(state), mean(small_inputs.state), rtol=1e-13)
+
+
+def test_float32_inputs_give_float32_results_in_float64_sessions(small_model):
+    inputs = jcm.default_inputs(small_model, dtype=jnp.float32)
+    shapes = jax.eval_shape(
+        lambda i: jcm.simulate(small_model, i, days=STEP), eqx.filter(inputs, eqx.is_array))
+    for leaf in jax.tree.leaves(shapes):
+        assert leaf.dtype in (jnp.float32, jnp.int32), leaf
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1e-3, 1.01, float("nan")])
+def test_lengths_that_are_no_whole_steps_are_refused(days, small_model, small_inputs):
+    with pytest.raises(ValueError, match="positive multiple of the time step of 2400 s"):
+        jcm.simulate(small_model, small_inputs, days=days)
+
+
+def test_outputs_must_divide_the_run(small_model, small_inputs):
+    with pytest.raises(ValueError, match="days must be a multiple of every"):
+        jcm.simulate(small_model, small_inputs, days=1, every=0.75)
+
+
+def test_an_unknown_variable_is_refused_with_the_known_ones(small_model, small_inputs):
+    with pytest.raises(ValueError, match="unknown variable 'rain'; available: .*precipitation"):
+        jcm.simulate(small_model, small_inputs, days=STEP, observe=("rain",))
+
+
+def test_widths_in_a_model_of_exact_switches_are_refused(small_model, small_inputs):
+    inputs = jcm.insert(small_inputs, {"parameters.smooth.humidity.floor": 1e-6})
+    with pytest.raises(ValueError, match=r"build_model\(\.\.\., smooth=True\)"):
+        jcm.simulate(small_model, inputs, days=STEP)
+
+
+def test_sixteen_layers_heat_like_eight(small_model, small_inputs):
+    # Physics sees averages over SPEEDY's layers: a column that is constant within them is the same.
+    half = np.array(small_model.levels.half)
+    split = np.sort(np.concatenate([half, (half[1:] + half[:-1]) / 2]))
+    model = jcm.build_model("T21", half_levels=tuple(split))
+    ground = small_model.coupler.ground(
+        small_inputs.forcing, small_model.transform, small_inputs.parameters,
+        small_model.physics.widths(small_inputs.parameters))
+    state = small_inputs.state
+    columns = small_model.columns(state.previous, ground)
+    around = small_model.coupler.surroundings(state.surface, state.daily, ground, state.step)
+    held = small_model.physics.nothing_held(columns.temperature)
+    arguments = (around, held, jnp.asarray(True), small_inputs.parameters)
+    coarse = small_model.physics.tendencies(columns, *arguments)[0]
+    twice = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0) if x.ndim == 3 else x, columns)
+    fine = model.physics.tendencies(twice, *arguments)[0]
+    for a, b in zip(jax.tree.leaves(coarse), jax.tree.leaves(fine), strict=True):
+        np.testing.assert_allclose(np.repeat(a, 2, axis=0), b, rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [
+    {"sea": "slab"}, {"stochastic_perturbation": "on"}, {"land": "climatology"},
+    {"co2_trend": "on"}, {"preset": "speedy_f90"}])  # fmt: skip
+def test_every_option_changes_the_run_and_keeps_it_finite(options, small_model, small_inputs):
+    model = jcm.build_model("T21L8", **options)
+    _, reference = jcm.simulate(small_model, small_inputs, days=1, observe=OBSERVED)
+    _, fields = jcm.simulate(model, jcm.default_inputs(model), days=1, observe=OBSERVED)
+    assert all(np.all(np.isfinite(x)) for x in fields.values())
+    assert any(np.any(fields[n] != reference[n]) for n in OBSERVED)
+
+
+def test_an_aquaplanet_runs(small_model):
+    forcing = jcm.aquaplanet_forcing(small_model.grid, gravity=9.81, start="2000-01-01")
+    inputs = jcm.default_inputs(small_model, forcing=forcing, state="rest")
+    _, fields = jcm.simulate(small_model, inputs, days=1, observe=OBSERVED)
+    assert all(np.all(np.isfinite(x)) for x in fields.values())
+    rain = np.asarray(fields["precipitation_flux"])[0]
+    np.testing.assert_allclose(rain - rain[:1], 0, atol=1e-9 * rain.max())
+
+
+def test_held_suarez_relaxes_to_its_equilibrium():
+    model = jcm.build_model("T21L8", physics="held_suarez")
+    forcing = jcm.uniform_forcing(model.grid, gravity=9.81, start="2000-01-01")
+    inputs = jcm.default_inputs(model, forcing=forcing, state="rest")
+    _, fields = jcm.simulate(model, inputs, days=2, every=1)
+    away = np.abs(fields["air_temperature"] - fields["equilibrium_temperature"])[:, -1]
+    assert np.mean(away[1]) < np.mean(away[0])
