@@ -121,7 +121,7 @@ class Transform(eqx.Module):
         return u, v
 
     def curl_and_divergence(self, a: Spectrum, b: Spectrum) -> tuple[Spectrum, Spectrum]:
-        """Return curl and divergence of a vector whose components over cos(lat) have spectra a, b."""
+        """Return curl and divergence; a, b are the spectra of the components over cos(lat)."""
         l = jnp.asarray(self.degree, a.dtype)  # noqa: E741
         curl = self._times_im(b) + (l + 1) * self._below(a) - l * self._above(a)
         divergence = self._times_im(a) - (l + 1) * self._below(b) + l * self._above(b)

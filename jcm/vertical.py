@@ -71,7 +71,7 @@ class Levels(eqx.Module):
 
 
 def along_levels(values: np.ndarray, like: Array) -> Float[Array, "level *ones"]:
-    """Return one number per layer in the dtype of `like`, shaped to broadcast along its first axis."""
+    """Return one number per layer, of the dtype of `like` and along its first axis."""
     return jnp.asarray(values, dtype=like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 

@@ -46,8 +46,8 @@ class Experiment(eqx.Module):
 def model_experiment(
     model: Model,
     *,
-    days: float,
-    every: float | None = None,
+    days: float | int,
+    every: float | int | None = None,
     average: bool = True,
     observe: Sequence[str] | None = None,
     checkpoint: Checkpoint = "step",

@@ -19,7 +19,7 @@ from jcm.output import write_dataset
 from jcm.parameters import extract, insert
 from jcm_sensitivity.adjoint import CompiledSensitivity, compile_sensitivity
 from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
-from jcm_sensitivity.maps import integral, to_map
+from jcm_sensitivity.maps import integral, note_on_switches, to_map
 from jcm_sensitivity.plot import plot_map
 from jcm_sensitivity.regions import Region
 from jcm_sensitivity.units import displayed, input_units
@@ -89,6 +89,8 @@ def _map(path: Path | None, output: Path, check: bool, console: Console) -> None
         plot_map(field, output / name, region=region, title=_title(dataset, setup))
         written.append(str(output / name))
     _report(console, dataset, region)
+    if note := note_on_switches(setup.run.model):
+        console.print(f"Note: {note}", soft_wrap=True)
     console.print(
         f"Wall time: preparing {prepared - begin:.1f} s, compiling "
         f"{gradient.compile_seconds:.1f} s, run and adjoint {seconds:.1f} s, "

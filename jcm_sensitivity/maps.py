@@ -77,9 +77,19 @@ def to_map(
         attrs=provenance(model, inputs) | {
             "title": f"Sensitivity of the {sensitivity.target}",
             "comment": "Density per area: the integral of a map times a small change of the input "
-            "is the change of the target.",
+            f"is the change of the target. {note_on_switches(model)}".strip(),
         },
     )
+
+
+def note_on_switches(model: Model) -> str:
+    """Say what the derivative leaves out in a model with exact switches, else nothing."""
+    if getattr(model.physics, "smooth", True):
+        return ""
+    return (
+        "Exact switches: this is the derivative between switches; what a finite change gains or "
+        "loses by switching, such as the onset of convection, is not in it. Models built with "
+        "smooth = true and widths above 0 include it.")
 
 
 def _maps(

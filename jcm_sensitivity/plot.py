@@ -9,6 +9,7 @@ from pathlib import Path
 import cartopy.crs as ccrs
 import numpy as np
 import xarray as xr
+from cartopy.mpl.geoaxes import GeoAxes
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -19,7 +20,7 @@ from jcm.output import replacing
 from jcm_sensitivity.regions import Region
 
 #: Meridian in the middle of the picture [degrees east]; its opposite is the edge.
-CENTRE = 180.0
+CENTRE = 180
 #: Part of the cells that are not 0 whose values the colours resolve.
 RESOLVED = 0.998
 #: Longitudes at the edge are moved inside by this much [degrees].
@@ -61,6 +62,7 @@ def plot_map(
     figure = Figure(figsize=(11, 6.2), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(projection=projection)
+    assert isinstance(axes, GeoAxes)
     axes.set_global()
     limit, clipped = colour_limit(field.values)
     x, y = _corners(projection, Grid("", 0, field.sizes["lon"], field.sizes["lat"]))

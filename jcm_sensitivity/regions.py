@@ -71,7 +71,12 @@ def _text(degrees: float, letters: str) -> str:
 
 
 def box(
-    south: float, north: float, west: float, east: float, *, name: str | None = None
+    south: float | int,
+    north: float | int,
+    west: float | int,
+    east: float | int,
+    *,
+    name: str | None = None,
 ) -> Region:
     """Return the region between two parallels and two meridians.
 

@@ -59,7 +59,7 @@ class Days(NamedTuple):
 ALL = Days(0.0, None)
 
 
-def last(days: float) -> Days:
+def last(days: float | int) -> Days:
     """Return the last days of a run.
 
     Raises
@@ -72,7 +72,7 @@ def last(days: float) -> Days:
     return Days(-float(days), None)
 
 
-def between(begin: float, end: float) -> Days:
+def between(begin: float | int, end: float | int) -> Days:
     """Return the period between two times in days since the start of a run.
 
     Raises
@@ -174,7 +174,7 @@ class Target(NamedTuple):
         """Return description and units."""
         return f"{self.description} [{self.units}]"
 
-    def bind(self, model: Model, *, every: float = 1.0, average: bool = True) -> BoundTarget:
+    def bind(self, model: Model, *, every: float | int = 1.0, average: bool = True) -> BoundTarget:
         """Return the target as a function of the fields of a run.
 
         Parameters

@@ -39,9 +39,11 @@ class DiffusionParameters(eqx.Module):
     lapse_rate: Float[Array, ""] = parameter(
         6e-3, "K m-1", (4e-3, 9.8e-3), "lapse rate of the orographic corrections", SPEEDY)
     pressure_scale_height: Float[Array, ""] = parameter(
-        7500.0, "m", (6000.0, 9000.0), "scale height of pressure in the humidity correction", SPEEDY)
+        7500.0, "m", (6000.0, 9000.0), "scale height of pressure in the humidity correction",
+        SPEEDY)
     humidity_scale_height: Float[Array, ""] = parameter(
-        2500.0, "m", (1500.0, 4000.0), "scale height of humidity in the humidity correction", SPEEDY)
+        2500.0, "m", (1500.0, 4000.0), "scale height of humidity in the humidity correction",
+        SPEEDY)
     relative_humidity: Float[Array, ""] = parameter(
         0.7, "1", (0.4, 1.0), "reference relative humidity of the humidity correction", SPEEDY)
 

@@ -11,7 +11,7 @@ physics at the older, filtered one. The stages of a step are methods, in their o
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jcm.constants import Constants
 from jcm.dynamics import vertical_operators

@@ -12,6 +12,7 @@ from jcm.constants import DAY, Constants
 from jcm.dynamics.diffusion import DiffusionParameters
 from jcm.dynamics.leapfrog import FilterParameters
 from jcm.options import Options
+from jcm.parameters import parameter
 from jcm.physics import Fields, Physics, SurfaceHeat, Surroundings
 from jcm.physics.longwave import LongwaveParameters
 from jcm.physics.smooth import Widths, exact_widths
@@ -21,7 +22,6 @@ from jcm.surface.albedo import AlbedoParameters
 from jcm.surface.boundary import BoundaryParameters
 from jcm.surface.land import LandParameters
 from jcm.surface.sea import SeaParameters
-from jcm.parameters import parameter
 from jcm.vertical import Levels, along_levels
 
 HELD_SUAREZ = "value: Held and Suarez (1994); bounds: chosen here"

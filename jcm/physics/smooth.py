@@ -138,7 +138,8 @@ class ConvectionWidths(eqx.Module):
     """Widths of the switches of deep convection."""
 
     pressure_ramp: Width = parameter(
-        0.0, "1", (0, 0.05), "threshold and limit of the surface pressure ramp; suggested 0.01", HERE)
+        0.0, "1", (0, 0.05), "threshold and limit of the surface pressure ramp; suggested 0.01",
+        HERE)
     energy: Width = parameter(
         0.0, "J kg-1", (0, 1000), "minima and maxima of moist static energy; suggested 200", HERE)
     humidity: Width = parameter(
@@ -180,7 +181,8 @@ class CloudWidths(eqx.Module):
     humidity: Width = parameter(
         0.0, "kg kg-1", (0, 1e-4), "minimum humidity of cloud; suggested 2e-5", HERE)
     onset: Width = parameter(
-        0.0, "1", (0, 0.05), "onset of cloud at the relative humidity threshold; suggested 0.01", HERE)
+        0.0, "1", (0, 0.05), "onset of cloud at the relative humidity threshold; suggested 0.01",
+        HERE)
     stratiform: Width = parameter(
         0.0, "1", (0, 0.1), "limits of stratiform cover and its stability; suggested 0.02", HERE)
 
@@ -213,9 +215,11 @@ class SurfaceWidths(eqx.Module):
     evaporation: Width = parameter(
         0.0, "kg kg-1", (0, 5e-4), "onset of evaporation over land; suggested 5e-5", HERE)
     orography: Width = parameter(
-        0.0, "m2 s-2", (0, 100), "floor of the surface geopotential in the drag; suggested 10", HERE)
+        0.0, "m2 s-2", (0, 100), "floor of the surface geopotential in the drag; suggested 10",
+        HERE)
     cover: Width = parameter(
-        0.0, "1", (0, 0.1), "limits of snow cover and soil water availability; suggested 0.02", HERE)
+        0.0, "1", (0, 0.1), "limits of snow cover and soil water availability; suggested 0.02",
+        HERE)
     freezing: Width = parameter(
         0.0, "K", (0, 1), "split of sea temperature at freezing; suggested 0.3", HERE)
     ice_anomaly: Width = parameter(
@@ -230,7 +234,8 @@ class DiffusionWidths(eqx.Module):
     """Widths of the switches of vertical diffusion and shallow convection."""
 
     instability: Width = parameter(
-        0.0, "J kg-1", (0, 1000), "moist instability switch of shallow convection; suggested 500", HERE)
+        0.0, "J kg-1", (0, 1000), "moist instability switch of shallow convection; suggested 500",
+        HERE)
     humidity_gradient: Width = parameter(
         0.0, "1", (0, 0.05), "onset of the shallow moisture flux; suggested 0.02", HERE)
     critical_gradient: Width = parameter(

@@ -143,9 +143,9 @@ class SpeedyPhysics(Physics):
             temperature, sigma * pressure, widths=widths.humidity)
         relative = q / saturation
         # Flux convergence -> tendency [m2 kg-1], and the same for energy -> temperature.
-        mass = along_levels(
-            self.constants.gravity
-            / (self.levels.thickness * self.constants.reference_pressure), q) / pressure  # fmt: skip
+        layer_mass = self.levels.thickness * (
+            self.constants.reference_pressure / self.constants.gravity)
+        mass = along_levels(1 / layer_mass, q) / pressure
         heat = mass / self.constants.heat_capacity
 
         deep = self.convection(

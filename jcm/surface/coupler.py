@@ -260,7 +260,7 @@ class Coupler(eqx.Module):
     def _humidity_correction(
         self, surface: SurfaceState, ground: Ground, parameters: Any, widths: Widths
     ) -> Float[Array, "lon lat"]:
-        """Reference humidity at sea level less that at the surface [kg kg-1]."""
+        """Return reference humidity at sea level less that at the surface [kg kg-1]."""
         p, c = parameters.diffusion, self.constants
         lapse = p.lapse_rate / c.gravity
         at_surface = (

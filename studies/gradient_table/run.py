@@ -9,7 +9,6 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import equinox as eqx
@@ -215,7 +214,7 @@ def forward_against_reverse(model: jcm.Model, days: float) -> float:
         def outputs(values):
             state, fields = jcm.simulate(model, jcm.insert(inputs, values), days=days)
             return state.current, fields
-        image, push = jax.linearize(outputs, point)
+        _, push = jax.linearize(outputs, point)
         w = push(direction)
         _, pull = jax.vjp(outputs, point)
         back = pull(w)[0]

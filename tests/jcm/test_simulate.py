@@ -112,7 +112,7 @@ def test_outputs_must_divide_the_run(small_model, small_inputs):
 
 
 def test_an_unknown_variable_is_refused_with_the_known_ones(small_model, small_inputs):
-    with pytest.raises(ValueError, match="unknown variable 'rain'; available: .*precipitation"):
+    with pytest.raises(ValueError, match=r"unknown variable 'rain'; available: .*precipitation"):
         jcm.simulate(small_model, small_inputs, days=STEP, observe=("rain",))
 
 

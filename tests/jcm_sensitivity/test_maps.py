@@ -9,6 +9,7 @@ from synthetic import SST, cheap_inputs, mirror
 import jcm
 from jcm.output import write_dataset
 from jcm_sensitivity import GLOBE, Sensitivity, integral, mean, region, sensitivity, to_map
+from jcm_sensitivity.maps import note_on_switches
 from jcm_sensitivity.units import per
 
 GRIDS = ["T21", "T31", "T42"]
@@ -53,6 +54,11 @@ def test_precipitation_is_in_mm_per_day():
     assert integral(field).attrs["units"] == "mm day-1 K-1"
     np.testing.assert_allclose(integral(field), 1e-6 * 86400)
     np.testing.assert_allclose(to_map(model, result)["target"], float(result.value) * 86400)
+
+
+def test_map_of_a_model_with_exact_switches_says_what_it_leaves_out():
+    assert "Exact switches" in sst_map("T21").attrs["comment"]
+    assert note_on_switches(jcm.build_model("T21L8", smooth=True)) == ""
 
 
 def test_scalars_have_a_place_beside_the_maps():
