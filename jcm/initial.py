@@ -15,6 +15,7 @@ from jcm.forcing import Forcing, packaged_forcing
 from jcm.model import Model
 from jcm.options import PRESET_PARAMETERS
 from jcm.parameters import insert
+from jcm.physics.smooth import suggested_widths
 from jcm.physics.stochastic import first_pattern
 from jcm.simulate import Inputs, advance
 from jcm.state import Prognostics, State
@@ -75,13 +76,21 @@ def default_inputs(
 
 
 def reference_parameters(model: Model) -> Any:
-    """Return the reference values of the preset of a model."""
+    """Return the reference values of the preset of a model.
+
+    Where smooth switches are compiled, their widths have the suggested values; 0 makes them exact.
+    """
     parameters = model.physics.default_parameters()
     changes = {
         name.removeprefix("parameters."): value
         for name, value in PRESET_PARAMETERS[model.preset].items()
     }
-    return insert(parameters, changes) if hasattr(parameters, "surface_fluxes") else parameters
+    if hasattr(parameters, "surface_fluxes"):
+        parameters = insert(parameters, changes)
+    if getattr(model.physics, "smooth", False):
+        parameters = eqx.tree_at(
+            lambda p: p.smooth, parameters, suggested_widths(parameters.smooth))
+    return parameters
 
 
 def _as_dtype(tree: Any, dtype: DTypeLike) -> Any:

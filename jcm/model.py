@@ -123,7 +123,8 @@ def build_model(
         Sigma at the interfaces, from 0 to 1. The physics then sees each column averaged to
         SPEEDY's eight layers.
     smooth
-        Compile smooth forms of switches, with widths in `parameters.smooth`.
+        Compile smooth forms of switches, with widths in `parameters.smooth`; `default_inputs`
+        then sets the suggested widths.
     options
         Single options other than the preset has, e.g. `sea="slab"`; see `jcm.options.Options`.
 

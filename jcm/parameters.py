@@ -35,6 +35,7 @@ def parameter(
     bounds: tuple[float | int, float | int],
     description: str,
     source: str,
+    **metadata: Any,
 ) -> Any:
     """Declare a tunable scalar of an `equinox.Module`.
 
@@ -50,12 +51,14 @@ def parameter(
         One phrase that says what the number means.
     source
         Publication or code that the value comes from; `chosen here` if it was.
+    metadata
+        Further facts, kept with the field.
     """
     described = Described(default, units, bounds, description, source)
     return eqx.field(
         default_factory=lambda: jnp.asarray(default, dtype=float),
         converter=_as_array,
-        metadata={"described": described},
+        metadata={"described": described, **metadata},
     )
 
 

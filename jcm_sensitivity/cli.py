@@ -47,6 +47,12 @@ def map_command(
     output: Annotated[
         Path, typer.Option(help="Folder for sensitivity_map.nc and sensitivity_map.png.")
     ] = Path(),
+    smooth: Annotated[
+        bool,
+        typer.Option(
+            "--smooth", help="Smooth the switches of the physics, so that the gradient includes "
+            "what they do when they flip; in a file: [model] smooth = true."),
+    ] = False,
     check: Annotated[
         bool,
         typer.Option(
@@ -58,7 +64,10 @@ def map_command(
     # Names of tables in brackets are text, not markup.
     console = Console(markup=False)
     try:
-        _map(experiment, output, check, console)
+        if smooth and experiment is not None:
+            raise ValueError("--smooth is for the default experiment; in a file, set smooth = true "
+                             "in [model]")
+        _map(experiment, output, smooth, check, console)
     except (ValueError, TypeError, KeyError, OSError, FloatingPointError) as error:
         text = error.args[0] if isinstance(error, KeyError) else error
         Console(stderr=True, markup=False).print(
@@ -66,10 +75,10 @@ def map_command(
         raise typer.Exit(1) from error
 
 
-def _map(path: Path | None, output: Path, check: bool, console: Console) -> None:
+def _map(path: Path | None, output: Path, smooth: bool, check: bool, console: Console) -> None:
     begin = time.perf_counter()
     with _status(console, "Building the model and its initial state"):
-        setup = default_experiment() if path is None else read_experiment(path)
+        setup = default_experiment(smooth=smooth) if path is None else read_experiment(path)
     inputs, names, region = setup.inputs, setup.wrt, setup.target.region
     console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
     output.mkdir(parents=True, exist_ok=True)

@@ -33,9 +33,12 @@ class MapExperiment(NamedTuple):
         return f"{model.name}, preset {model.preset}, {self.run.days:g} days from {start}"
 
 
-def default_experiment() -> MapExperiment:
-    """Return the default: precipitation over the tropical Pacific on the last of 5 days, T31L8."""
-    model = build_model("T31L8")
+def default_experiment(*, smooth: bool = False) -> MapExperiment:
+    """Return the default: precipitation over the tropical Pacific on the last of 5 days, T31L8.
+
+    With `smooth`, the switches of the physics have their suggested widths.
+    """
+    model = build_model("T31L8", smooth=smooth)
     target = mean("precipitation_flux", region=REGIONS["tropical_pacific"], days=last(1))
     run = model_experiment(model, days=5, every=1, observe=[target.variable])
     return MapExperiment(run, default_inputs(model), target, (SEA_SURFACE_TEMPERATURE,))

@@ -88,8 +88,8 @@ def note_on_switches(model: Model) -> str:
         return ""
     return (
         "Exact switches: this is the derivative between switches; what a finite change gains or "
-        "loses by switching, such as the onset of convection, is not in it. Models built with "
-        "smooth = true and widths above 0 include it.")
+        "loses by switching, such as the onset of convection, is not in it. A model built with "
+        "smooth = true includes it if its widths are wide enough; `--check` tells.")
 
 
 def _maps(

@@ -135,7 +135,7 @@ REGIONS = {
 }
 
 
-def region(which: str | Region | Sequence[float]) -> Region:
+def region(which: str | Region | Sequence[float | int]) -> Region:
     """Return a region from its name or its four edges (south, north, west, east).
 
     Raises

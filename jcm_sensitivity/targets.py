@@ -6,6 +6,7 @@ the grid and the output times of a run before it is used; `sensitivity` binds it
 """
 
 import difflib
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jcm.model import Model
-from jcm.physics import Fields
 from jcm.variables import VARIABLES
 from jcm_sensitivity.regions import GLOBE, Region
 
@@ -111,7 +111,7 @@ class BoundTarget(eqx.Module):
         """Variable, region and period in words."""
         return self.target.description
 
-    def __call__(self, fields: Fields) -> Float[Array, ""]:
+    def __call__(self, fields: Mapping[str, Array | np.ndarray]) -> Float[Array, ""]:
         """Return the target.
 
         Raises

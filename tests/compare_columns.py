@@ -1,11 +1,12 @@
 """Compare every physics scheme with columns of the reference code.
 
-    python tests/compare_columns.py FILE [--json OUT]
+    python tests/compare_columns.py FILE [--json OUT] [--dtype float32]
 
 FILE has the form of `tests/reference/columns.nc`. Each of its variables with `role` = output is
 computed from the inputs of its scheme in the file, in float64, and the largest difference over the
 largest value is reported. Exit status 1 above 1e-10, for a wrong integer, or for a variable that
-is not computed.
+is not computed. In float32 a variable passes if at most 1 % of the columns are further than 1e-4
+from the reference: switches and the look-up at whole kelvins flip there.
 """
 
 import argparse
@@ -43,6 +44,7 @@ from jcm.physics.vertical_diffusion import VerticalDiffusionParameters, vertical
 from jcm.vertical import along_levels, speedy_levels
 
 TOLERANCE = 1e-10
+TOLERANCE_FLOAT32, SHARE_FLOAT32 = 1e-4, 0.01
 #: The reference counts water in grams.
 GRAMS = 1e3
 
@@ -198,8 +200,14 @@ def total_outputs(c: Columns) -> dict[str, jax.Array]:
     }
 
 
-def compare(path: Path) -> list[dict]:
-    """Return one row per output variable of the file: name, scheme, difference, pass."""
+def compare(path: Path, dtype: str = "float64") -> list[dict]:
+    """Return one row per output variable of the file: name, scheme, difference, pass.
+
+    The difference is the largest one over the largest value, or of integers the number of columns
+    that differ; in float32 it is the share of columns outside the tolerance.
+    """
+    measure, bound = {
+        "float64": (difference, TOLERANCE), "float32": (share_outside, SHARE_FLOAT32)}[dtype]
     with xr.open_dataset(path) as dataset:
         c = Columns(dataset.load())
     computed = {}
@@ -213,8 +221,9 @@ def compare(path: Path) -> list[dict]:
             continue
         row = {"variable": name, "scheme": variable.attrs["scheme"], "difference": None}
         if name in computed:
-            row["difference"] = difference(computed[name], c[name])
-        limit = 0 if np.issubdtype(variable.dtype, np.integer) else TOLERANCE
+            row["difference"] = measure(computed[name], c[name])
+        whole = np.issubdtype(variable.dtype, np.integer) and dtype == "float64"
+        limit = 0 if whole else bound
         row["pass"] = row["difference"] is not None and row["difference"] <= limit
         rows.append(row)
     return rows
@@ -228,23 +237,35 @@ def difference(computed: jax.Array, expected: jax.Array) -> float:
     return float(np.abs(np.asarray(computed) - np.asarray(expected)).max() / scale)
 
 
+def share_outside(computed: jax.Array, expected: jax.Array) -> float:
+    """Return the share of columns that differ by more than single precision allows."""
+    scale = np.abs(expected).max() or 1.0
+    error = np.abs(np.asarray(computed) - np.asarray(expected)) / scale
+    return float(np.mean(np.any(error.reshape(-1, error.shape[-1]) > TOLERANCE_FLOAT32, axis=0)))
+
+
 def main() -> int:
     """Print the table and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--json", type=Path, help="write the table here as well")
+    parser.add_argument("--dtype", choices=["float64", "float32"], default="float64")
     arguments = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
-    rows = compare(arguments.file)
+    jax.config.update("jax_enable_x64", arguments.dtype == "float64")
+    rows = compare(arguments.file, arguments.dtype)
     for row in rows:
         shown = "missing" if row["difference"] is None else f"{row['difference']:.1e}"
         print(f"{row['variable']:12s} {row['scheme']:28s} {shown:>9s}  "
               f"{'pass' if row['pass'] else 'FAIL'}")  # fmt: skip
     passed = sum(row["pass"] for row in rows)
-    print(f"{passed} of {len(rows)} variables agree to {TOLERANCE:g} of their maximum")
+    bound = f"{TOLERANCE:g} of their maximum"
+    if arguments.dtype == "float32":
+        bound = f"{TOLERANCE_FLOAT32:g} of their maximum in {1 - SHARE_FLOAT32:.0%} of the columns"
+    print(f"{passed} of {len(rows)} variables agree to {bound}")
     if arguments.json:
-        arguments.json.write_text(json.dumps(
-            {"tolerance": TOLERANCE, "variables": rows, "passed": passed == len(rows)}, indent=1))
+        report = {"dtype": arguments.dtype, "bound": bound, "variables": rows,
+                  "passed": passed == len(rows)}  # fmt: skip
+        arguments.json.write_text(json.dumps(report, indent=1))
     return 0 if rows and passed == len(rows) else 1
 
 

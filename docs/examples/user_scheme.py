@@ -15,7 +15,7 @@ def learned_diffusion(
     static_energy, relative_humidity, humidity, saturation, geopotential, active,
     *, levels, parameters, constants, widths,
 ):  # fmt: skip
-    """A network instead of vertical diffusion: it sees one column of relative humidity."""
+    """Heat a column by what a network makes of its relative humidity."""
     network = jax.vmap(jax.vmap(parameters, in_axes=1, out_axes=1), in_axes=1, out_axes=1)
     return VerticalDiffusion(1e-5 * network(relative_humidity), jnp.zeros_like(humidity))
 

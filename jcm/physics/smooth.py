@@ -8,7 +8,9 @@ w -> 0. The widths are parameters (`parameters.smooth...`), so a calibration can
 without compiling again.
 """
 
+import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -21,7 +23,13 @@ from jcm.parameters import parameter
 #: where the model is built without smooth switches.
 Width = Float[Array, "..."] | None
 
-HERE = "chosen here; suggested width in the description"
+def width(
+    suggested: float, units: str, bounds: tuple[float | int, float | int], switch: str
+) -> Any:
+    """Declare the width of a switch: 0, that is exact, with a suggestion of what is smooth."""
+    return parameter(
+        0.0, units, bounds, f"width of the switch: {switch}; smooth with {suggested:g}",
+        "chosen here", suggested=suggested)
 
 
 def _choose(width: Width, exact: Callable[[], Array], smooth: Callable[[Array], Array]) -> Array:
@@ -128,128 +136,124 @@ def nearest(x: Array, width: Width = None) -> Array:
 class HumidityWidths(eqx.Module):
     """Widths of the switches of the column set-up."""
 
-    floor: Width = parameter(
-        0.0, "kg kg-1", (0, 1e-5), "floor of humidity at 0; suggested 1e-6", HERE)
-    phase: Width = parameter(
-        0.0, "K", (0, 3), "liquid to ice in the saturation pressure; suggested 1", HERE)
+    floor: Width = width(
+        1e-6, "kg kg-1", (0, 1e-5), "floor of humidity at 0")
+    phase: Width = width(
+        1, "K", (0, 3), "liquid to ice in the saturation pressure")
 
 
 class ConvectionWidths(eqx.Module):
     """Widths of the switches of deep convection."""
 
-    pressure_ramp: Width = parameter(
-        0.0, "1", (0, 0.05), "threshold and limit of the surface pressure ramp; suggested 0.01",
-        HERE)
-    energy: Width = parameter(
-        0.0, "J kg-1", (0, 1000), "minima and maxima of moist static energy; suggested 200", HERE)
-    humidity: Width = parameter(
-        0.0, "kg kg-1", (0, 1e-3), "minima and maxima of humidity; suggested 1e-4", HERE)
-    ratio: Width = parameter(
-        0.0, "1", (0, 0.5), "cap on the closure ratio; suggested 0.1", HERE)
-    top: Width = parameter(
-        0.0, "J kg-1", (0, 2000), "saturation test that selects the top layer; suggested 500", HERE)
-    activation: Width = parameter(
-        0.0, "J kg-1", (0, 2000), "moist static energy test of activation; suggested 500", HERE)
-    activation_humidity: Width = parameter(
-        0.0, "1", (0, 0.1), "relative humidity test of activation; suggested 0.02", HERE)
-    secondary_flux: Width = parameter(
-        0.0, "kg kg-1", (0, 1e-3), "onset of the secondary moisture flux; suggested 1e-4", HERE)
-    precipitation: Width = parameter(
-        0.0, "kg m-2 s-1", (0, 1e-5), "floor of precipitation; suggested 1e-6", HERE)
+    pressure_ramp: Width = width(
+        0.01, "1", (0, 0.05), "threshold and limit of the surface pressure ramp")
+    energy: Width = width(
+        200, "J kg-1", (0, 1000), "minima and maxima of moist static energy")
+    humidity: Width = width(
+        1e-4, "kg kg-1", (0, 1e-3), "minima and maxima of humidity")
+    ratio: Width = width(
+        0.1, "1", (0, 0.5), "cap on the closure ratio")
+    top: Width = width(
+        500, "J kg-1", (0, 2000), "saturation test that selects the top layer")
+    activation: Width = width(
+        500, "J kg-1", (0, 2000), "moist static energy test of activation")
+    activation_humidity: Width = width(
+        0.02, "1", (0, 0.1), "relative humidity test of activation")
+    secondary_flux: Width = width(
+        1e-4, "kg kg-1", (0, 1e-3), "onset of the secondary moisture flux")
+    precipitation: Width = width(
+        1e-6, "kg m-2 s-1", (0, 1e-5), "floor of precipitation")
 
 
 class CondensationWidths(eqx.Module):
     """Widths of the switches of large-scale condensation."""
 
-    deficit: Width = parameter(
-        0.0, "1", (0, 0.1), "onset, relative to saturation humidity; suggested 0.02", HERE)
-    heating_cap: Width = parameter(
-        0.0, "kg kg-1 s-1", (0, 1e-8), "limit of heating; suggested 1e-9", HERE)
+    deficit: Width = width(
+        0.02, "1", (0, 0.1), "onset, relative to saturation humidity")
+    heating_cap: Width = width(
+        1e-9, "kg kg-1 s-1", (0, 1e-8), "limit of heating")
 
 
 class CloudWidths(eqx.Module):
     """Widths of the switches of the cloud diagnosis."""
 
-    precipitation_root: Width = parameter(
-        0.0, "mm day-1", (0, 0.1), "square root of precipitation at 0; suggested 0.01", HERE)
-    precipitation_cap: Width = parameter(
-        0.0, "mm day-1", (0, 1), "limit of precipitation; suggested 0.1", HERE)
-    cover: Width = parameter(
-        0.0, "1", (0, 0.1), "limits of cloud cover; suggested 0.02", HERE)
-    layer: Width = parameter(
-        0.0, "1", (0, 0.1), "maximum of relative humidity over layers; suggested 0.02", HERE)
-    humidity: Width = parameter(
-        0.0, "kg kg-1", (0, 1e-4), "minimum humidity of cloud; suggested 2e-5", HERE)
-    onset: Width = parameter(
-        0.0, "1", (0, 0.05), "onset of cloud at the relative humidity threshold; suggested 0.01",
-        HERE)
-    stratiform: Width = parameter(
-        0.0, "1", (0, 0.1), "limits of stratiform cover and its stability; suggested 0.02", HERE)
+    precipitation_root: Width = width(
+        0.01, "mm day-1", (0, 0.1), "square root of precipitation at 0")
+    precipitation_cap: Width = width(
+        0.1, "mm day-1", (0, 1), "limit of precipitation")
+    cover: Width = width(
+        0.02, "1", (0, 0.1), "limits of cloud cover")
+    layer: Width = width(
+        0.02, "1", (0, 0.1), "maximum of relative humidity over layers")
+    humidity: Width = width(
+        2e-5, "kg kg-1", (0, 1e-4), "minimum humidity of cloud")
+    onset: Width = width(
+        0.01, "1", (0, 0.05), "onset of cloud at the relative humidity threshold")
+    stratiform: Width = width(
+        0.02, "1", (0, 0.1), "limits of stratiform cover and its stability")
 
 
 class RadiationWidths(eqx.Module):
     """Widths of the switches of solar forcing, shortwave and longwave radiation."""
 
-    ozone_season: Width = parameter(
-        0.0, "1", (0, 0.1), "boreal winter switch of seasonal ozone; suggested 0.02", HERE)
-    polar_night: Width = parameter(
-        0.0, "W m-2", (0, 2), "onset of polar-night cooling; suggested 0.5", HERE)
-    cloud_absorption: Width = parameter(
-        0.0, "1", (0, 0.02), "ceiling of cloud absorptivity; suggested 0.005", HERE)
-    absorptivity: Width = parameter(
-        0.0, "1", (0, 0.2), "larger of vapour and cloud absorptivity; suggested 0.05", HERE)
-    emission_gradient: Width = parameter(
-        0.0, "K", (0, 1), "temperature gradient within a layer at 0; suggested 0.2", HERE)
-    band_temperature: Width = parameter(
-        0.0, "K", (0, 5), "band look-up at whole kelvins (any width: at the true temperature) "
-        "and its limits; suggested 1", HERE)
+    ozone_season: Width = width(
+        0.02, "1", (0, 0.1), "boreal winter switch of seasonal ozone")
+    polar_night: Width = width(
+        0.5, "W m-2", (0, 2), "onset of polar-night cooling")
+    cloud_absorption: Width = width(
+        0.005, "1", (0, 0.02), "ceiling of cloud absorptivity")
+    absorptivity: Width = width(
+        0.05, "1", (0, 0.2), "larger of vapour and cloud absorptivity")
+    emission_gradient: Width = width(
+        0.2, "K", (0, 1), "temperature gradient within a layer at 0")
+    band_temperature: Width = width(
+        1, "K", (0, 5),
+        "band look-up at whole kelvins (any width: at the true temperature) and its limits")
 
 
 class SurfaceWidths(eqx.Module):
     """Widths of the switches of surface fluxes, land, sea and sea ice."""
 
-    lapse: Width = parameter(
-        0.0, "K", (0, 1), "inversion switch of the extrapolated temperature; suggested 0.2", HERE)
-    stability: Width = parameter(
-        0.0, "K", (0, 1), "kinks of the stability function; suggested 0.2", HERE)
-    evaporation: Width = parameter(
-        0.0, "kg kg-1", (0, 5e-4), "onset of evaporation over land; suggested 5e-5", HERE)
-    orography: Width = parameter(
-        0.0, "m2 s-2", (0, 100), "floor of the surface geopotential in the drag; suggested 10",
-        HERE)
-    cover: Width = parameter(
-        0.0, "1", (0, 0.1), "limits of snow cover and soil water availability; suggested 0.02",
-        HERE)
-    freezing: Width = parameter(
-        0.0, "K", (0, 1), "split of sea temperature at freezing; suggested 0.3", HERE)
-    ice_anomaly: Width = parameter(
-        0.0, "K", (0, 0.5), "modulus in the damping of ice temperature; suggested 0.1", HERE)
-    ice_sheet: Width = parameter(
-        0.0, "1", (0, 0.1), "albedo threshold of ice sheets; suggested 0.02", HERE)
-    melting: Width = parameter(
-        0.0, "K", (0, 1), "cap of ice temperature at melting; suggested 0.3", HERE)
+    lapse: Width = width(
+        0.2, "K", (0, 1), "inversion switch of the extrapolated temperature")
+    stability: Width = width(
+        0.2, "K", (0, 1), "kinks of the stability function")
+    evaporation: Width = width(
+        5e-5, "kg kg-1", (0, 5e-4), "onset of evaporation over land")
+    orography: Width = width(
+        10, "m2 s-2", (0, 100), "floor of the surface geopotential in the drag")
+    cover: Width = width(
+        0.02, "1", (0, 0.1), "limits of snow cover and soil water availability")
+    freezing: Width = width(
+        0.3, "K", (0, 1), "split of sea temperature at freezing")
+    ice_anomaly: Width = width(
+        0.1, "K", (0, 0.5), "modulus in the damping of ice temperature")
+    ice_sheet: Width = width(
+        0.02, "1", (0, 0.1), "albedo threshold of ice sheets")
+    melting: Width = width(
+        0.3, "K", (0, 1), "cap of ice temperature at melting")
 
 
 class DiffusionWidths(eqx.Module):
     """Widths of the switches of vertical diffusion and shallow convection."""
 
-    instability: Width = parameter(
-        0.0, "J kg-1", (0, 1000), "moist instability switch of shallow convection; suggested 500",
-        HERE)
-    humidity_gradient: Width = parameter(
-        0.0, "1", (0, 0.05), "onset of the shallow moisture flux; suggested 0.02", HERE)
-    critical_gradient: Width = parameter(
-        0.0, "1", (0, 0.05), "critical relative humidity gradient; suggested 0.01", HERE)
-    lapse: Width = parameter(
-        0.0, "J kg-1", (0, 300), "onset of dry adjustment; suggested 100", HERE)
-    diffusion_top: Width = parameter(
-        0.0, "1", (0, 0.05), "top interface of moisture diffusion, in sigma; suggested 0.02", HERE)
+    instability: Width = width(
+        500, "J kg-1", (0, 1000), "moist instability switch of shallow convection")
+    humidity_gradient: Width = width(
+        0.02, "1", (0, 0.05), "onset of the shallow moisture flux")
+    critical_gradient: Width = width(
+        0.01, "1", (0, 0.05), "critical relative humidity gradient")
+    lapse: Width = width(
+        100, "J kg-1", (0, 300), "onset of dry adjustment")
+    diffusion_top: Width = width(
+        0.02, "1", (0, 0.05), "top interface of moisture diffusion, in sigma")
 
 
 class StochasticWidths(eqx.Module):
     """Widths of the switches of the stochastic perturbation."""
 
-    clip: Width = parameter(0.0, "1", (0, 0.2), "limits of the pattern; suggested 0.05", HERE)
+    clip: Width = width(
+        0.05, "1", (0, 0.2), "limits of the pattern")
 
 
 class Widths(eqx.Module):
@@ -263,6 +267,17 @@ class Widths(eqx.Module):
     surface: SurfaceWidths = eqx.field(default_factory=SurfaceWidths)
     vertical_diffusion: DiffusionWidths = eqx.field(default_factory=DiffusionWidths)
     stochastic: StochasticWidths = eqx.field(default_factory=StochasticWidths)
+
+
+def suggested_widths(widths: eqx.Module) -> Any:
+    """Return the same widths at their suggested values."""
+    values = {}
+    for field in dataclasses.fields(widths):
+        child = getattr(widths, field.name)
+        values[field.name] = (
+            field.metadata["suggested"] if "suggested" in field.metadata
+            else suggested_widths(child))
+    return type(widths)(**values)
 
 
 def exact_widths() -> Widths:

@@ -55,13 +55,6 @@ WHY_ZERO = {
 }
 
 
-def suggested_widths(model: jcm.Model) -> dict[str, float]:
-    """Return the suggested width of every switch, by dotted name."""
-    described = jcm.descriptions(jcm.reference_parameters(model).smooth, "parameters.smooth.")
-    return {name: float(d.description.rsplit("suggested ", 1)[1])
-            for name, d in described.items()}  # fmt: skip
-
-
 def inputs_of_interest(inputs: jcm.Inputs) -> list[str]:
     """Return the dotted names of all parameters and all boundary fields that are real numbers."""
     described = jcm.descriptions(inputs.parameters, "parameters.")
@@ -245,8 +238,7 @@ def main() -> int:
             for name, row in check_finite(experiment, inputs[season], names).items():
                 rows[name][f"{season}, {horizon}"] = verdict(row)
             print(f"{season}, {horizon}: done", flush=True)
-    widths = suggested_widths(smooth)
-    smoothed = {season: jcm.insert(i, widths) for season, i in inputs.items()}
+    smoothed = {season: jcm.default_inputs(smooth, start=day) for season, day in STARTS.items()}
     experiment = Experiment(smooth, 1 / smooth.steps_per_day, names, smoothed["winter"])
     for season in seasons:
         for name, row in check_right(experiment, smoothed[season], names).items():

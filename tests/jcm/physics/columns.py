@@ -7,7 +7,7 @@ layer only; F convection by way of relative humidity. Their results were compute
 code of SPEEDY, all numbers in double precision.
 """
 
-import re
+
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from jcm.constants import EARTH
-from jcm.parameters import descriptions, insert
 from jcm.physics.humidity import humidity_floor, saturation_specific_humidity
 from jcm.physics.smooth import exact_widths
 from jcm.vertical import along_levels, speedy_levels
@@ -129,12 +128,8 @@ def assert_reproduces(result, name):
 
 
 def suggested(widths):
-    """Widths at the values that their descriptions suggest."""
-    values = {
-        name: float(re.search(r"suggested ([0-9.e-]+)", described.description)[1])
-        for name, described in descriptions(widths).items()
-    }
-    return insert(widths, values)
+    """Widths at their suggested values."""
+    return suggested_widths(widths)
 
 
 def without(widths):
