@@ -1,7 +1,7 @@
 """Packaged states of the atmosphere: spectra of both time levels, one file per resolution.
 
-A state stands for the first day of January or of July; the nearer season is taken. Only the
-coefficients inside the truncation are stored.
+A state stands for the first day of January or of July; the nearer season is taken where both are
+packaged. Only the coefficients inside the truncation are stored.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from jcm.calendar import date_of
-from jcm.data import data_path
+from jcm.data import data_names, data_path
 from jcm.state import Prognostics
 
 UNITS = {
@@ -83,13 +83,15 @@ def load(model: Any, name: str | Path, forcing: Any) -> tuple[Prognostics, Progn
 
 
 def _packaged(model: Any, forcing: Any) -> Path:
-    """Path of the packaged state; T30 takes that of T21 padded, there being no coarser loss."""
+    """Return the packaged state of the nearer season, or of the only one there is."""
     month = int(date_of(forcing.start_day).month)
-    season = "july" if 4 <= month <= 9 else "january"
-    name = f"state_{model.name}_{season}.nc"
-    try:
-        return data_path(name)
-    except (FileNotFoundError, ValueError) as error:
+    seasons = ["july", "january"] if 4 <= month <= 9 else ["january", "july"]
+    names = [f"state_{model.name}_{season}.nc" for season in seasons]
+    found = [name for name in names if name in data_names()]
+    if not found:
+        known = sorted({n.split("_")[1] for n in data_names() if n.startswith("state_")})
         raise ValueError(
-            f"no spun-up state is packaged for {model.name}; start from state='rest'"
-        ) from error
+            f"no spun-up state is packaged for {model.name}, only for {', '.join(known)}; "
+            "start from state='rest'"
+        )
+    return data_path(found[0])

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from jcm.constants import EARTH
 from jcm.physics.humidity import humidity_floor, saturation_specific_humidity
-from jcm.physics.smooth import exact_widths
+from jcm.physics.smooth import exact_widths, suggested_widths
 from jcm.vertical import along_levels, speedy_levels
 
 LEVELS = speedy_levels(8)
