@@ -89,7 +89,7 @@ def speedy() -> None:
 def description(experiment: "Experiment") -> dict[str, Any]:
     """Return what there is to know of a model, ready for JSON."""
     from jcm.config import build_structure
-    from jcm.options import DESCRIPTIONS, PRESETS
+    from jcm.options import DESCRIPTIONS, PRESET_PARAMETERS, PRESETS
     from jcm.output import package_version, parameter_hash
     from jcm.parameters import descriptions, get
 
@@ -104,6 +104,22 @@ def description(experiment: "Experiment") -> dict[str, Any]:
         }
         for name, value in model.options._asdict().items()
     ]
+    known_parameters = descriptions(parameters, "parameters.")
+    for name in sorted({name for values in PRESET_PARAMETERS.values() for name in values}):
+        if name not in known_parameters:
+            continue
+        values = {
+            preset: f"{PRESET_PARAMETERS[preset].get(name, known_parameters[name].default):.4g}"
+            for preset in PRESETS
+        }
+        value = float(str(get(parameters, name.removeprefix("parameters."))))
+        options.append({
+            "name": name,
+            "value": f"{value:.4g}",
+            "presets": values,
+            "presets_differ": len(set(values.values())) > 1,
+            "description": known_parameters[name].description,
+        })  # fmt: skip
     tunable = [
         {
             "name": name,
@@ -114,7 +130,7 @@ def description(experiment: "Experiment") -> dict[str, Any]:
             "description": known.description,
             "source": known.source,
         }
-        for name, known in descriptions(parameters, "parameters.").items()
+        for name, known in known_parameters.items()
     ]
     return {
         "version": package_version(),
@@ -171,7 +187,7 @@ def _print_tables(content: dict[str, Any]) -> None:
     presets = list(content["options"][0]["presets"])
     table = Table(
         "option", "this model", *presets, "what it chooses",
-        title="Options (* where the presets differ)")  # fmt: skip
+        title="Options, and parameters that presets set (* where the presets differ)")  # fmt: skip
     for option in content["options"]:
         values = [option["presets"][preset] for preset in presets]
         mark = "*" if option["presets_differ"] else ""

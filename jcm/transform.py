@@ -19,6 +19,8 @@ from jaxtyping import Array, Float
 from jcm.grid import Grid
 
 Spectrum = Float[Array, "m 2 field n"]
+#: The spectrum of one field.
+FlatSpectrum = Float[Array, "m 2 1 n"]
 GridField = Float[Array, "lon field lat"]
 
 

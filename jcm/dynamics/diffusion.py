@@ -15,7 +15,7 @@ from jcm.constants import DAY, HOUR, Constants
 from jcm.dynamics.vertical_operators import stratospheric_layers, uppermost_layers
 from jcm.parameters import parameter
 from jcm.state import Prognostics
-from jcm.transform import Spectrum, Transform
+from jcm.transform import FlatSpectrum, Spectrum, Transform
 from jcm.vertical import Levels
 
 SPEEDY = "value: public code of SPEEDY; bounds: chosen here"
@@ -97,8 +97,8 @@ def humidity_profile(levels: Levels, parameters: DiffusionParameters) -> Float[A
 def diffused(
     tendency: Prognostics,
     previous: Prognostics,
-    temperature_correction: Spectrum,
-    humidity_correction: Spectrum,
+    temperature_correction: FlatSpectrum,
+    humidity_correction: FlatSpectrum,
     dt: Array,
     parameters: DiffusionParameters,
     *,

@@ -19,6 +19,7 @@ ln(surface pressure / 1e5 Pa) here: only the gradient acts, and the offset would
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -36,11 +37,11 @@ from jaxtyping import Array, Float
 from jcm.constants import Constants
 from jcm.dynamics.diffusion import diffused
 from jcm.dynamics.leapfrog import leapfrog
-from jcm.dynamics.speedy import STEP_FACTORS, DynamicsParameters
+from jcm.dynamics.speedy import STEP_FACTORS
 from jcm.dynamics.vertical_operators import reference_temperature
 from jcm.grid import Grid
 from jcm.state import Prognostics, Tendency
-from jcm.transform import Spectrum, Transform
+from jcm.transform import FlatSpectrum, Spectrum, Transform
 from jcm.vertical import Levels
 
 #: Integrators by the name of the dynamics in `jcm.build_model`.
@@ -85,11 +86,11 @@ class DinosaurDynamics(eqx.Module):
         previous: Prognostics,
         current: Prognostics,
         physics: Tendency,
-        surface_geopotential: Spectrum,
-        temperature_correction: Spectrum,
-        humidity_correction: Spectrum,
+        surface_geopotential: FlatSpectrum,
+        temperature_correction: FlatSpectrum,
+        humidity_correction: FlatSpectrum,
         step: Array,
-        parameters: DynamicsParameters,
+        parameters: Any,
     ) -> tuple[Prognostics, Prognostics]:
         """Return the two time levels after one step.
 
@@ -112,7 +113,7 @@ class DinosaurDynamics(eqx.Module):
             Number of the step; -2 and -1 are the start-up steps of a half and a whole time step.
         """
         held = to_state(self.physics_spectra(physics))
-        equations = self.equations(surface_geopotential, previous.vorticity.dtype)
+        equations = self.equations(surface_geopotential)
         damped = functools.partial(
             diffused, previous=previous, temperature_correction=temperature_correction,
             humidity_correction=humidity_correction, parameters=parameters.diffusion,
@@ -156,9 +157,7 @@ class DinosaurDynamics(eqx.Module):
         _, new = time_integration.semi_implicit_leapfrog(forced, 0.5 * dt)((old, middle))
         return self._rate(old, new, dt, previous)
 
-    def equations(
-        self, surface_geopotential: Spectrum, dtype: DTypeLike
-    ) -> PrimitiveEquationsSigma:
+    def equations(self, surface_geopotential: Spectrum) -> PrimitiveEquationsSigma:
         """Return the equations of the library over this orography."""
         c = self.constants
         specs = SimUnits(
@@ -174,7 +173,7 @@ class DinosaurDynamics(eqx.Module):
         )
         return PrimitiveEquationsSigma(
             reference_temperature(self.levels, c),
-            to_modal(surface_geopotential / c.gravity)[0].astype(dtype),
+            to_modal(surface_geopotential / c.gravity)[0],
             library_coordinates(self.grid, self.levels.half, c.radius, jnp.result_type(float)),
             specs,
         )

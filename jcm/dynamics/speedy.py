@@ -8,6 +8,8 @@ Non-linear terms are taken at the newest time level, the linear gravity-wave ter
 physics at the older, filtered one. The stages of a step are methods, in their order.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -15,29 +17,18 @@ from jaxtyping import Array, Float
 
 from jcm.constants import Constants
 from jcm.dynamics import vertical_operators
-from jcm.dynamics.diffusion import (
-    DiffusionParameters,
-    damp,
-    damping_rates,
-    humidity_profile,
-    stratospheric_mask,
-    temperature_profile,
-)
-from jcm.dynamics.leapfrog import FilterParameters, leapfrog
+from jcm.dynamics.diffusion import DiffusionParameters, diffused
+from jcm.dynamics.leapfrog import leapfrog
 from jcm.grid import Grid
 from jcm.state import Prognostics, Tendency
-from jcm.transform import GridField, Spectrum, Transform
+from jcm.transform import FlatSpectrum, GridField, Spectrum, Transform
 from jcm.vertical import Levels
 
+#: Grid fields at the inner interfaces, and fields of one level.
+Interfaces = Float[Array, "lon interface lat"]
+FlatField = Float[Array, "lon 1 lat"]
 #: Factors of the time step in the two start-up steps and in the leapfrog scheme.
 STEP_FACTORS = (0.5, 1.0, 2.0)
-
-
-class DynamicsParameters(eqx.Module):
-    """Tunable numbers of the dynamics."""
-
-    diffusion: DiffusionParameters = eqx.field(default_factory=DiffusionParameters)
-    filter: FilterParameters = eqx.field(default_factory=FilterParameters)
 
 
 class DynamicsFields(eqx.Module):
@@ -50,7 +41,7 @@ class DynamicsFields(eqx.Module):
     temperature: GridField
     specific_humidity: GridField
     #: Eastward and northward derivative of ln(surface pressure) [m-1]; (lon, 1, lat).
-    pressure_gradient: tuple[GridField, GridField]
+    pressure_gradient: tuple[FlatField, FlatField]
 
 
 class SpeedyDynamics(eqx.Module):
@@ -94,11 +85,11 @@ class SpeedyDynamics(eqx.Module):
         previous: Prognostics,
         current: Prognostics,
         physics: Tendency,
-        surface_geopotential: Spectrum,
-        temperature_correction: Spectrum,
-        humidity_correction: Spectrum,
+        surface_geopotential: FlatSpectrum,
+        temperature_correction: FlatSpectrum,
+        humidity_correction: FlatSpectrum,
         step: Array,
-        parameters: DynamicsParameters,
+        parameters: Any,
     ) -> tuple[Prognostics, Prognostics]:
         """Return the two time levels after one step.
 
@@ -115,6 +106,8 @@ class SpeedyDynamics(eqx.Module):
             profile, before they are diffused.
         step
             Number of the step; -2 and -1 are the start-up steps of a half and a whole time step.
+        parameters
+            Tunable numbers of the run; the dynamics uses `diffusion` and `filter`.
         """
         stage = jnp.clip(step + 2, 0, 2)
         dt = jnp.asarray(np.multiply(STEP_FACTORS, self.time_step), current.vorticity.dtype)[stage]
@@ -148,7 +141,9 @@ class SpeedyDynamics(eqx.Module):
         return DynamicsFields(
             u, v, vorticity + coriolis, divergence, temperature, humidity, (px, py))
 
-    def interface_velocity(self, fields: DynamicsFields) -> tuple[GridField, GridField, GridField]:
+    def interface_velocity(
+        self, fields: DynamicsFields
+    ) -> tuple[Interfaces, Interfaces, GridField]:
         """Return d(sigma)/dt at the inner interfaces, its part without divergence, and P.
 
         P is the advection of ln(surface pressure) by the wind less its vertical mean.
@@ -161,7 +156,7 @@ class SpeedyDynamics(eqx.Module):
         whole = jnp.einsum("kh,ihj->ikj", flux, p + (d - self._mean(d)))
         return whole, without, p
 
-    def grid_tendency(self, fields: DynamicsFields) -> dict[str, GridField]:
+    def grid_tendency(self, fields: DynamicsFields) -> dict[str, Array]:
         """Return the explicit tendencies of u, v, T, q and ln(surface pressure) on the grid."""
         c = self.constants
         px, py = fields.pressure_gradient
@@ -190,17 +185,17 @@ class SpeedyDynamics(eqx.Module):
             "lnps": -(self._mean(u) * px + self._mean(v) * py),
         }  # fmt: skip
 
-    def _advection(self, velocity: GridField, x: GridField) -> GridField:
+    def _advection(self, velocity: Interfaces, x: GridField) -> GridField:
         """Vertical advection: the mean of both interface fluxes over the layer thickness."""
         return -self._layer_mean_flux(velocity * (x[:, 1:] - x[:, :-1]))
 
-    def _layer_mean_flux(self, flux: GridField) -> GridField:
+    def _layer_mean_flux(self, flux: Interfaces) -> GridField:
         return _sum_of_interfaces(flux) * self._column(1 / (2 * self.levels.thickness), flux)
 
     # ---- spectral part, axes (m, re/im, level, n) -------------------------------------------
 
     def spectral_tendency(
-        self, tendency: dict[str, GridField], fields: DynamicsFields
+        self, tendency: dict[str, Array], fields: DynamicsFields
     ) -> Prognostics:
         """Return the spectra of the tendencies, transports and kinetic energy included."""
         transform, levels = self.transform, self.levels.count
@@ -224,7 +219,7 @@ class SpeedyDynamics(eqx.Module):
             log_surface_pressure=lnps.at[0, :, :, 0].set(0),
         )
 
-    def geopotential(self, temperature: Spectrum, surface_geopotential: Spectrum) -> Spectrum:
+    def geopotential(self, temperature: Spectrum, surface_geopotential: FlatSpectrum) -> Spectrum:
         """Return the geopotential [m2 s-2]; only its zonal mean is corrected for the lapse rate."""
         g = vertical_operators.geopotential_matrix(self.levels, self.constants)
         correction = vertical_operators.lapse_rate_correction(self.levels, self.constants)
@@ -232,7 +227,7 @@ class SpeedyDynamics(eqx.Module):
         return phi.at[0].add(self._levels_matrix(correction, temperature[:1])[0])
 
     def linear_terms(
-        self, tendency: Prognostics, previous: Prognostics, surface_geopotential: Spectrum
+        self, tendency: Prognostics, previous: Prognostics, surface_geopotential: FlatSpectrum
     ) -> Prognostics:
         """Add the gravity-wave terms, evaluated at the older time level."""
         c, levels = self.constants, self.levels
@@ -279,43 +274,16 @@ class SpeedyDynamics(eqx.Module):
         self,
         tendency: Prognostics,
         previous: Prognostics,
-        temperature_correction: Spectrum,
-        humidity_correction: Spectrum,
+        temperature_correction: FlatSpectrum,
+        humidity_correction: FlatSpectrum,
         dt: Float[Array, ""],
         parameters: DiffusionParameters,
     ) -> Prognostics:
         """Add diffusion and drag, and remove what lies beyond the truncation."""
-        levels = self.levels
-        fast, fast_divergence, slow = damping_rates(
-            self.transform, parameters, tendency.vorticity)
-        mask = stratospheric_mask(levels, self.stratospheric_diffusion)
-        slow = slow * self._level(mask, slow)
-        # Diffusion acts on deviations from a profile over orography: along levels of height.
-        profile = temperature_profile(levels, self.constants, parameters)
-        level_temperature = previous.temperature + temperature_correction * profile[:, None]
-        profile = humidity_profile(levels, parameters)
-        level_humidity = previous.specific_humidity + humidity_correction * profile[:, None]
-
-        vorticity = damp(tendency.vorticity, previous.vorticity, fast, dt)
-        divergence = damp(tendency.divergence, previous.divergence, fast_divergence, dt)
-        temperature = damp(tendency.temperature, level_temperature, fast, dt)
-        top = vertical_operators.uppermost_layers(levels)
-        vorticity = vorticity.at[0, :, :top].add(
-            -previous.vorticity[0, :, :top] / parameters.drag_time)
-        divergence = divergence.at[0, :, :top].add(
-            -previous.divergence[0, :, :top] / parameters.drag_time)
-        final = Prognostics(
-            vorticity=damp(vorticity, previous.vorticity, slow, dt),
-            divergence=damp(divergence, previous.divergence, slow, dt),
-            temperature=damp(temperature, level_temperature, slow, dt),
-            specific_humidity=damp(
-                tendency.specific_humidity, level_humidity, fast_divergence, dt),
-            log_surface_pressure=tendency.log_surface_pressure,
-        )
-        return Prognostics(*(
-            self.transform.truncated(getattr(final, name))
-            for name in Prognostics.__dataclass_fields__
-        ))  # fmt: skip
+        return diffused(
+            tendency, previous, temperature_correction, humidity_correction, dt, parameters,
+            transform=self.transform, levels=self.levels, constants=self.constants,
+            stratospheric_diffusion=self.stratospheric_diffusion)  # fmt: skip
 
     # ---- shapes ------------------------------------------------------------------------------
 
@@ -333,16 +301,16 @@ class SpeedyDynamics(eqx.Module):
         return self._column(
             vertical_operators.reference_temperature(self.levels, self.constants), like)
 
-    def _mean(self, x: GridField) -> GridField:
+    def _mean(self, x: GridField) -> FlatField:
         """Vertical mean, kept as one level."""
         weights = jnp.asarray(self.levels.thickness, x.dtype)
         return jnp.einsum("k,ikj->ij", weights, x)[:, None]
 
-    def _levels_matrix(self, matrix: np.ndarray, x: Spectrum) -> Spectrum:
+    def _levels_matrix(self, matrix: np.ndarray, x: Spectrum) -> Array:
         return jnp.einsum("kh,mchn->mckn", jnp.asarray(matrix, x.dtype), x)
 
 
-def add_physics(tendency: dict[str, GridField], physics: Tendency) -> dict[str, GridField]:
+def add_physics(tendency: dict[str, Array], physics: Tendency) -> dict[str, Array]:
     """Add the tendencies by the physics, which come with the level first."""
     names = {"u": "eastward_wind", "v": "northward_wind", "t": "temperature",
              "q": "specific_humidity"}  # fmt: skip
@@ -351,7 +319,7 @@ def add_physics(tendency: dict[str, GridField], physics: Tendency) -> dict[str, 
     return tendency | added
 
 
-def _sum_of_interfaces(x: GridField) -> GridField:
+def _sum_of_interfaces(x: Interfaces) -> GridField:
     """Sum the values at both interfaces of each layer; top and surface contribute nothing."""
     nothing = [(0, 0), (0, 0)]
     below = jnp.pad(x, [nothing[0], (0, 1), nothing[1]])

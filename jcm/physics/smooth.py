@@ -5,7 +5,7 @@ With the width `None` (a model built without `smooth=True`) or 0 the result is t
 bit for bit, and its derivative that of the branch taken. With a width w > 0 the step becomes a
 logistic function of x/w and the ramp its integral, the softplus; both tend to the exact form as
 w -> 0. The widths are parameters (`parameters.smooth...`), so a calibration can anneal them
-without compiling again.
+without compiling again. Values that are not a number stay so: a fault must be seen.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from jcm.parameters import parameter
 Width = Float[Array, "..."] | None
 
 def width(
-    suggested: float, units: str, bounds: tuple[float | int, float | int], switch: str
+    suggested: float | int, units: str, bounds: tuple[float | int, float | int], switch: str
 ) -> Any:
     """Declare the width of a switch: 0, that is exact, with a suggestion of what is smooth."""
     return parameter(
@@ -55,20 +55,24 @@ def indicator(condition: Bool[Array, "..."], like: Array) -> Float[Array, "..."]
 
 def positive(x: Float[Array, "..."], width: Width = None) -> Float[Array, "..."]:
     """Return max(x, 0), with derivative 0 at and below 0."""
-    return _choose(width, lambda: jnp.where(x > 0, x, 0), lambda w: w * jax.nn.softplus(x / w))
+    return _choose(width, lambda: jnp.where(x <= 0, 0, x), lambda w: w * jax.nn.softplus(x / w))
 
 
 def maximum(a: Array, b: Array, width: Width = None) -> Array:
     """Return the larger of a and b."""
     return _choose(
-        width, lambda: jnp.where(a > b, a, b), lambda w: b + w * jax.nn.softplus((a - b) / w)
+        width,
+        lambda: jnp.where((a > b) | jnp.isnan(a), a, b),
+        lambda w: b + w * jax.nn.softplus((a - b) / w),
     )
 
 
 def minimum(a: Array, b: Array, width: Width = None) -> Array:
     """Return the smaller of a and b."""
     return _choose(
-        width, lambda: jnp.where(a < b, a, b), lambda w: b - w * jax.nn.softplus((b - a) / w)
+        width,
+        lambda: jnp.where((a < b) | jnp.isnan(a), a, b),
+        lambda w: b - w * jax.nn.softplus((b - a) / w),
     )
 
 
@@ -98,17 +102,18 @@ def root(x: Array, width: Width = None) -> Array:
 
     The smooth form is sqrt(max(x, 0) + w) - sqrt(w).
     """
-    safe = jnp.where(x > 0, x, 1)
+    safe = jnp.where(x <= 0, 1, x)
     return _choose(
         width,
-        lambda: jnp.where(x > 0, jnp.sqrt(safe), 0),
-        lambda w: jnp.where(x > 0, jnp.sqrt(safe + w) - jnp.sqrt(w), 0),
+        lambda: jnp.where(x <= 0, 0, jnp.sqrt(safe)),
+        lambda w: jnp.where(x <= 0, 0, jnp.sqrt(safe + w) - jnp.sqrt(w)),
     )
 
 
 def absolute(x: Array, width: Width = None) -> Array:
     """Return |x|, with derivative 0 at 0."""
-    return _choose(width, lambda: jnp.abs(x), lambda w: jnp.sqrt(x**2 + w**2))
+    # Not jnp.abs, whose derivative at 0 is 1.
+    return _choose(width, lambda: jnp.sign(x) * x, lambda w: jnp.sqrt(x**2 + w**2))
 
 
 def largest(x: Float[Array, "..."], width: Width = None) -> Float[Array, "..."]:

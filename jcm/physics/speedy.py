@@ -14,6 +14,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from jcm.constants import Constants
@@ -183,7 +184,7 @@ class SpeedyPhysics(Physics):
             energy, relative, q, saturation, columns.geopotential, deep.active,
             parameters=p.vertical_diffusion, widths=widths.vertical_diffusion, **common)
 
-        lowest = along_levels(self.levels.half[1:], q) == 1
+        lowest = along_levels(np.array(self.levels.half[1:]), q) == 1
         at_surface = lambda flux, factor: jnp.where(lowest, flux * factor, 0)  # noqa: E731
         tendency = Tendency(
             eastward_wind=at_surface(surface.mean.eastward_stress, mass),

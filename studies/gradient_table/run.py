@@ -34,6 +34,7 @@ WHY_ZERO = {
     "parameters.convection.maximum_closure_ratio": "the cap is not reached in these states",
     "parameters.condensation.maximum_humidity_excess": "the cap is not reached in these states",
     "parameters.clouds.minimum_humidity": THRESHOLD,
+    "parameters.solar.seasonal_ozone_amplitude": "acts in the boreal winter half year only",
     "parameters.longwave.co2_absorptivity_growth": "unused: the trend is off",
     "parameters.vertical_diffusion.critical_humidity_gradient": THRESHOLD,
     "parameters.vertical_diffusion.moisture_diffusion_top": THRESHOLD,
