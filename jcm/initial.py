@@ -65,14 +65,12 @@ def default_inputs(
             model.grid, start=start, gravity=model.constants.gravity, dtype=dtype)
     if parameters is None:
         parameters = reference_parameters(model)
-    parameters, forcing = (_as_dtype(x, dtype) for x in (parameters, forcing))
+    parameters, given = _as_dtype(parameters, dtype), _as_dtype(forcing, dtype)
     if state == "rest":
-        return Inputs(parameters, forcing, state_at_rest(model, parameters, forcing, seed=seed))
-    levels = states.load(model, state, forcing)
-    return Inputs(
-        parameters, forcing,
-        start_state(model, parameters, forcing, *(_as_dtype(x, dtype) for x in levels),
-                    step=0, seed=seed))  # fmt: skip
+        return Inputs(parameters, given, state_at_rest(model, parameters, given, seed=seed))
+    levels = (_as_dtype(x, dtype) for x in states.load(model, state, given))
+    first = start_state(model, parameters, given, *levels, step=0, seed=seed)
+    return Inputs(parameters, given, first)
 
 
 def reference_parameters(model: Model) -> Any:
@@ -94,6 +92,7 @@ def reference_parameters(model: Model) -> Any:
 
 
 def _as_dtype(tree: Any, dtype: DTypeLike) -> Any:
+    """Return the tree with its real numbers in another precision."""
     inexact = lambda x: jnp.issubdtype(jnp.result_type(x), jnp.inexact)  # noqa: E731
     return jax.tree.map(lambda x: jnp.asarray(x, dtype if inexact(x) else None), tree)
 

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 from jcm.forcing import Forcing
 from jcm.model import Model
@@ -112,7 +113,7 @@ def check_widths(model: Model, parameters: Any) -> None:
     if getattr(model.physics, "smooth", True) or not hasattr(parameters, "smooth"):
         return
     leaves = jax.tree.leaves(parameters.smooth)
-    if any(not isinstance(x, jax.core.Tracer) and bool(np.any(np.asarray(x) != 0)) for x in leaves):
+    if any(not isinstance(x, Tracer) and bool(np.any(np.asarray(x) != 0)) for x in leaves):
         raise ValueError(
             "parameters.smooth holds widths above 0, but this model compiles exact switches "
             "only; make it with build_model(..., smooth=True)"
@@ -181,7 +182,7 @@ def advance(
         columns, around, state.held,
         starting | (step % model.steps_per_shortwave == 0), parameters)  # fmt: skip
     pattern, key = state.pattern, state.key
-    if pattern is not None:
+    if pattern is not None and key is not None:
         tendency = perturb(
             tendency, pattern, transform, parameters.stochastic, widths.stochastic)
         key, draw = jax.random.split(key)

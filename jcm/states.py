@@ -23,7 +23,7 @@ UNITS = {
 }
 
 
-def _triangle(truncation: int) -> tuple[np.ndarray, np.ndarray]:
+def _triangle(truncation: int) -> tuple[np.ndarray, ...]:
     """Return the indices m and n of all coefficients with m + n <= T."""
     m, n = np.indices((truncation + 1, truncation + 2))
     return np.nonzero(m + n <= truncation)

@@ -24,7 +24,7 @@ def days_until(start: str, month: int) -> int:
 
 def main() -> None:
     """Run and save."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Make a packaged spun-up state.")
     parser.add_argument("grid")
     parser.add_argument("--start", default="1999-07-01", help="start of the spin-up from rest")
     parser.add_argument("--spin-up", type=int, default=365, help="days before the first season")

@@ -154,13 +154,15 @@ class DinosaurDynamics(eqx.Module):
         implicit_steps = tuple(0.5 * factor * self.time_step for factor in STEP_FACTORS)
         forced = HeldForcing(equations, held, implicit_steps, stage)
         old, middle = (to_state(self._anomaly(x)) for x in (previous, current))
-        _, new = time_integration.semi_implicit_leapfrog(forced, 0.5 * dt)((old, middle))
+        # The library asks for a float, but its arithmetic takes a traced number as well.
+        half: Any = 0.5 * dt
+        _, new = time_integration.semi_implicit_leapfrog(forced, half)((old, middle))
         return self._rate(old, new, dt, previous)
 
     def equations(self, surface_geopotential: Spectrum) -> PrimitiveEquationsSigma:
         """Return the equations of the library over this orography."""
         c = self.constants
-        specs = SimUnits(
+        specs: Any = SimUnits(
             radius=c.radius,
             angular_velocity=c.rotation_rate,
             gravity_acceleration=c.gravity,
@@ -251,7 +253,7 @@ class HeldForcing(time_integration.ImplicitExplicitODE):
         """Return the linear gravity-wave terms."""
         return self.equations.implicit_terms(state)
 
-    def implicit_inverse(self, state: LibraryState, step_size: float | Array) -> LibraryState:
+    def implicit_inverse(self, state: LibraryState, step_size: Any) -> LibraryState:
         """Solve (1 - step_size * implicit_terms) x = state.
 
         The library inverts matrices for steps it knows as numbers, hence the choice of one.

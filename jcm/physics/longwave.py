@@ -248,7 +248,7 @@ def longwave_up(
 
     emitted = band_fractions(surface_temperature, p.black_band_fraction, widths) * surface_emission
     flux = emitted + (1 - p.surface_emissivity) * down.band_flux
-    absorption = [None] * levels.count
+    absorption = [flux[0]] * levels.count
     for k in reversed(range(levels.count)):
         above = optics.transmissivity[:, k] * flux + source[:, k]
         absorption[k] = jnp.sum(flux - above, axis=0)

@@ -33,7 +33,7 @@ class ReferenceLayers(Physics):
     @property
     def smooth(self) -> bool:
         """Whether smooth forms of switches are compiled."""
-        return self.inner.smooth
+        return getattr(self.inner, "smooth", False)
 
     def default_parameters(self) -> Any:
         """Return those of the inner physics."""

@@ -276,7 +276,7 @@ class _Air(eqx.Module):
 
 
 class _Bulk(eqx.Module):
-    """Bulk fluxes of one kind of surface and, over land, their slopes in its temperature."""
+    """Bulk fluxes of a surface, and over land their slopes in its temperature (over sea 0)."""
 
     temperature: Array
     #: Density times wind speed times stability factor [kg m-2 s-1].
@@ -284,9 +284,9 @@ class _Bulk(eqx.Module):
     sensible_heat_flux: Array
     evaporation: Array
     longwave: Array
-    sensible_slope: Array | None = None
-    evaporation_slope: Array | None = None
-    longwave_slope: Array | None = None
+    sensible_slope: Array
+    evaporation_slope: Array
+    longwave_slope: Array
 
 
 def _near_surface_air(
@@ -381,10 +381,14 @@ def _sea(
     """Fluxes over sea; evaporation is negative where dew forms."""
     mass_flux = mass_flux * _stability_factor(temperature - air.adiabatic_temperature, p, widths)
     exchange = p.sea_exchange_coefficient * mass_flux
+    nothing = jnp.zeros_like(temperature)
     return _Bulk(
         temperature=temperature,
         mass_flux=mass_flux,
         sensible_heat_flux=exchange * constants.heat_capacity * (temperature - air.temperature),
         evaporation=exchange * (saturation(temperature) - air.humidity),
         longwave=emissivity * constants.stefan_boltzmann * temperature**4,
+        sensible_slope=nothing,
+        evaporation_slope=nothing,
+        longwave_slope=nothing,
     )

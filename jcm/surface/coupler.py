@@ -102,6 +102,7 @@ class Coupler(eqx.Module):
             water = soil_water_availability(
                 soil.upper, soil.lower, soil.high_vegetation, soil.low_vegetation,
                 parameters=p.boundary, widths=widths.surface)  # fmt: skip
+        assert water is not None, "a forcing has either the availability of soil water or layers"
         anomaly = forcing.sea_surface_temperature_anomaly
         if anomaly is not None:
             anomaly = on_mask(anomaly, mask.sea, UNDEFINED_AMOUNT)
@@ -170,7 +171,9 @@ class Coupler(eqx.Module):
         )  # fmt: skip
         climatology = self._sea_climatology(ground, phase, p, widths)
         window = surface.anomaly_window
-        if window is not None and o.anomaly_schedule == "start_year":
+        if window is not None and ground.anomaly is not None and (
+            o.anomaly_schedule == "start_year"
+        ):
             window = original_anomaly_window(
                 window, ground.anomaly, ground.anomaly_first_month,
                 date_of(ground.start_day).year, phase)  # fmt: skip
@@ -244,7 +247,7 @@ class Coupler(eqx.Module):
         """Return the anomaly of sea surface temperature at a date, 0 where none is given."""
         if ground.anomaly is None:
             return jnp.zeros_like(ground.land_fraction)
-        if self.options.anomaly_schedule == "start_year":
+        if self.options.anomaly_schedule == "start_year" and window is not None:
             return anomaly_from_window(window, phase.month_fraction)
         return anomaly_of_date(ground.anomaly, ground.anomaly_first_month, phase)
 

@@ -19,7 +19,6 @@ import xarray as xr
 
 import jcm
 from jcm.data import data_path
-from jcm.transform import Transform
 
 HERE = Path(__file__).parent
 DAY = 86400.0
@@ -35,8 +34,8 @@ SURFACE = {
 }  # fmt: skip
 LAYERED = {"u": ("eastward_wind", 1), "t": ("air_temperature", 1),
            "q": ("specific_humidity", 1e3)}  # fmt: skip
-#: Arctic ice where SST data also hold the temperature of the ice surface.
-ARCTIC, FULL_ICE, COLD_ICE = 75.0, 0.9, 258.0
+#: Latitude and ice cover where sea surface temperature is that of the ice surface.
+ARCTIC, FULL_ICE = 65.0, 0.9
 
 
 def simulate_year(days: int, grid: str) -> xr.Dataset:
@@ -85,10 +84,6 @@ def summarise(climate: xr.Dataset, references: dict[str, xr.Dataset]) -> dict:
         rows[f"zonal mean {short}"] = row
     for key, value in observed().items():
         rows.setdefault(key, {})["observed"] = value
-    rows["share of precipitation power at l 21 to 30, 0 over land"] = {
-        "model": ringing(climate)} | {
-        label: ringing_of(ref["prec"].mean("month").values / DAY, ref["fmask_l"].values)
-        for label, ref in references.items()}  # fmt: skip
     ice = climate.isel(time=0)
     polar = (ice["lat"] > ARCTIC) & (ice["sea_ice_area_fraction"] > FULL_ICE)
     rows["warmest Arctic sea under full ice, January"] = {
@@ -119,24 +114,6 @@ def observed() -> dict[str, float]:
             units = data[name].attrs["units"]
             found[key] = value * DAY if units == "kg m-2 s-1" else value
     return found
-
-
-def ringing(climate: xr.Dataset) -> float:
-    """Return the share of small scales in the precipitation over sea."""
-    rain = climate["precipitation_flux"].mean("time").transpose("lat", "lon").values
-    with xr.open_dataset(data_path("boundary_T31.nc")) as data:
-        land = data["sftlf"].values
-    return ringing_of(rain, land) if land.shape == rain.shape else float("nan")
-
-
-def ringing_of(rain: np.ndarray, land: np.ndarray) -> float:
-    """Return the power at l = 21 to 30 over all power, with precipitation 0 over land."""
-    field = np.where(land > 0, 0, rain)
-    transform = Transform(jcm.grid.make_grid("T31"), jcm.constants.EARTH.radius)
-    spectrum = np.asarray(transform.analysis(np.asarray(field.T[:, None], np.float32)))[:, :, 0]
-    power = (np.where(np.arange(32) == 0, 1, 2)[:, None, None] * spectrum**2).sum(1)
-    degree = transform.degree[:, 0, 0]
-    return float(power[(degree > 20) & (degree <= 30)].sum() / power[degree <= 30].sum())
 
 
 def draw(climate: xr.Dataset, references: dict[str, xr.Dataset]) -> None:

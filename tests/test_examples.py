@@ -1,0 +1,88 @@
+"""Examples of the documentation and the README run as they are printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jcm.config import load_experiment
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "docs" / "examples"
+README = ROOT / "README.md"
+#: Fence, language, content and fence of a block of code.
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
+
+
+def run(script: Path, folder: Path) -> subprocess.CompletedProcess:
+    """Run a script in a folder of its own, as a user does, but with the compiled programs kept."""
+    cache = ROOT / ".pytest_cache" / "jax"
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "MPLBACKEND": "Agg",
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
+    }
+    return subprocess.run(
+        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def python_of(text: str) -> str:
+    """Return the Python blocks of a document, each on its own lines of it, all else blank.
+
+    One program of all blocks: they share their names, and an error names the line of the document.
+    """
+    lines = ["\n"] * (text.count("\n") + 1)
+    for block in BLOCK.finditer(text):
+        if block[1] == "python":
+            first = text.count("\n", 0, block.start(2))
+            for k, line in enumerate(block[2].splitlines(keepends=True)):
+                lines[first + k] = line
+    return "".join(lines)
+
+
+def assert_runs(script: Path, folder: Path) -> None:
+    done = run(script, folder)
+    assert done.returncode == 0, f"{script.name} failed:\n{done.stdout}\n{done.stderr}"
+
+
+def test_there_are_examples():
+    assert list(EXAMPLES.glob("*.py")) and list(EXAMPLES.glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(path, tmp_path):
+    assert_runs(path, tmp_path)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
+def test_experiment_file_is_valid(path):
+    assert load_experiment(path).run.days > 0
+
+
+def test_python_in_the_readme_runs(tmp_path):
+    program = python_of(README.read_text()) if README.exists() else ""
+    if not program.strip():
+        pytest.skip("README.md has no block of Python")
+    script = tmp_path / "README.py"
+    script.write_text(program)
+    assert_runs(script, tmp_path)
+
+
+def test_blocks_keep_their_lines_and_share_their_names(tmp_path):
+    text = "a\n```python\nx = 1\n```\n\n```\nnot python\n```\n```python\ny = x + 1\nprint(y)\n```\n"
+    lines = python_of(text).splitlines()
+    assert lines[2] == "x = 1" and lines[9:11] == ["y = x + 1", "print(y)"]
+    script = tmp_path / "text.py"
+    script.write_text(python_of(text))
+    assert run(script, tmp_path).stdout == "2\n"
+
+
+def test_a_block_that_fails_is_seen(tmp_path):
+    script = tmp_path / "text.py"
+    script.write_text(python_of("```python\nimport jcm_unknown\n```\n"))
+    with pytest.raises(AssertionError, match="line 2"):
+        assert_runs(script, tmp_path)
