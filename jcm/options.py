@@ -5,7 +5,7 @@ corrected; `speedy_f90` reproduces the public code to rounding. Each line is an 
 so that the effect of one can be measured.
 """
 
-from typing import Literal, NamedTuple, get_args, get_type_hints
+from typing import Any, Literal, NamedTuple, get_args, get_type_hints
 
 
 class Options(NamedTuple):
@@ -66,7 +66,7 @@ PRESET_PARAMETERS: dict[str, dict[str, float]] = {
 }
 
 
-def make_options(preset: str, **changes: str) -> Options:
+def make_options(preset: str, **changes: Any) -> Options:
     """Return the options of a preset with single ones changed.
 
     Raises

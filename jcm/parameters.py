@@ -14,7 +14,6 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 T = TypeVar("T")
 
@@ -117,7 +116,7 @@ def _unknown(tree: Any, name: str) -> str:
     return f"no input is called {name!r}; {hint}"
 
 
-def extract(tree: Any, names: Sequence[str]) -> dict[str, Array]:
+def extract(tree: Any, names: Sequence[str]) -> dict[str, Any]:
     """Return the named leaves, e.g. `["forcing.sea_surface_temperature"]`.
 
     Raises

@@ -7,6 +7,7 @@ packaged. Only the coefficients inside the truncation are stored.
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -77,7 +78,7 @@ def load(model: Any, name: str | Path, forcing: Any) -> tuple[Prognostics, Progn
                 data = dataset[variable].values[index].astype(float)
                 full = np.zeros((wanted[0] + 1, 2, data.shape[-1], wanted[0] + 2))
                 full[m, :, :, n] = data
-                level[variable] = full
+                level[variable] = jnp.asarray(full)
             both.append(Prognostics(**level))
     return both[0], both[1]
 

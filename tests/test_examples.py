@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import jcm
 from jcm.config import load_experiment
+from jcm_sensitivity.experiment import read_experiment
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
@@ -60,7 +62,11 @@ def test_example_runs(path, tmp_path):
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)
 def test_experiment_file_is_valid(path):
-    assert load_experiment(path).run.days > 0
+    experiment = load_experiment(path)
+    assert experiment.run.days > 0
+    if experiment.target:
+        found = read_experiment(path)
+        assert set(jcm.extract(found.inputs, found.wrt)) == set(found.wrt)
 
 
 def test_python_in_the_readme_runs(tmp_path):

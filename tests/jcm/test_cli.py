@@ -69,7 +69,9 @@ def test_describe_as_json_has_options_parameters_and_schemes():
     assert (content["model"], content["preset"]) == ("T21L5", "speedy_f90")
     assert content["levels"]["half_levels"] == [0, 0.15, 0.35, 0.65, 0.9, 1]
     options = {option["name"]: option for option in content["options"]}
-    assert set(options) == set(DESCRIPTIONS)
+    drag = "parameters.surface_fluxes.orographic_drag_amplitude"
+    assert set(options) == {*DESCRIPTIONS, drag}
+    assert options[drag]["presets"] == {"speedy": "1", "speedy_f90": "5.097e-05"}
     assert options["year"]["presets"] == {"speedy": "true", "speedy_f90": "original"}
     assert (options["year"]["value"], options["year"]["presets_differ"]) == ("original", True)
     assert not options["land"]["presets_differ"]

@@ -108,6 +108,6 @@ def test_an_unknown_value_is_refused_with_the_known_ones(name):
     assert all(value in str(error.value) for value in (*CHOICES[name], "'maybe'"))
 
 
-def test_a_truth_value_is_not_taken_for_on():
-    with pytest.raises(ValueError, match="option 'co2_trend' is one of off, on; got True"):
-        make_options("speedy", co2_trend=True)
+def test_values_are_told_apart_by_case():
+    with pytest.raises(ValueError, match="option 'co2_trend' is one of off, on; got 'On'"):
+        make_options("speedy", co2_trend="On")

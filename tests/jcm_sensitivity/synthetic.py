@@ -3,7 +3,6 @@
 import jax.numpy as jnp
 
 import jcm
-from jcm.initial import reference_parameters
 from jcm.model import Model
 from jcm.simulate import Inputs
 from jcm_sensitivity import Experiment
@@ -27,6 +26,5 @@ def mirror(model: Model, days: float = 5.0, every: float = 1.0) -> Mirror:
 
 
 def cheap_inputs(model: Model, dtype: type = float) -> Inputs:
-    """Inputs without a state."""
-    forcing = jcm.packaged_forcing(model.grid, gravity=9.81, dtype=dtype)
-    return Inputs(reference_parameters(model), forcing, None)
+    """Inputs of a run that is never made."""
+    return jcm.default_inputs(model, dtype=dtype)

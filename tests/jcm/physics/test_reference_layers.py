@@ -1,5 +1,7 @@
 """Physics on other levels: averages over SPEEDY's layers and back conserve column integrals."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 import jcm
 from jcm.constants import EARTH
-from jcm.physics import Physics, SurfaceHeat
+from jcm.physics import Physics, SurfaceHeat, Surroundings
 from jcm.physics.reference_layers import ReferenceLayers, overlap
 from jcm.state import Columns, Tendency
 from jcm.vertical import Levels, speedy_levels
@@ -50,7 +52,12 @@ class Echo(Physics):
 
 
 def echo(levels, columns):
-    return ReferenceLayers(Echo(), levels).tendencies(columns, None, None, jnp.asarray(True), {})
+    flat, one = jnp.zeros_like(columns.surface_pressure), jnp.zeros(())
+    scalars = ("year_fraction", "year")
+    around = Surroundings(**{
+        f.name: one if f.name in scalars else flat for f in dataclasses.fields(Surroundings)})
+    physics = ReferenceLayers(Echo(), levels)
+    return physics.tendencies(columns, around, None, jnp.asarray(True), {})
 
 
 def random_columns(levels, seed=0):

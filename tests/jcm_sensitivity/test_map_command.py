@@ -27,7 +27,7 @@ def quick(monkeypatch):
     model = jcm.build_model("T21L8")
     target = mean("precipitation_flux", region=region("tropical_pacific"), days=last(1))
     setup = MapExperiment(mirror(model), cheap_inputs(model), target, (SST,))
-    monkeypatch.setattr(cli, "default_experiment", lambda: setup)
+    monkeypatch.setattr(cli, "default_experiment", lambda smooth=False: setup)
     return setup
 
 
@@ -161,7 +161,7 @@ def test_missing_file_is_reported(tmp_path):
 
 def test_unknown_input_is_reported_with_a_suggestion(quick, tmp_path, monkeypatch):
     wrong = quick._replace(wrt=("forcing.sea_surface_temperatur",))
-    monkeypatch.setattr(cli, "default_experiment", lambda: wrong)
+    monkeypatch.setattr(cli, "default_experiment", lambda smooth=False: wrong)
     result = invoke("map", "--output", tmp_path)
     assert result.exit_code == 1
     assert "did you mean forcing.sea_surface_temperature" in result.output
