@@ -63,7 +63,8 @@ def parameter(
 
 def _as_array(value: Any) -> Any:
     """Turn Python numbers into arrays: a leaf that is no array would be compiled in."""
-    return jnp.asarray(value, dtype=float) if isinstance(value, int | float | np.number) else value
+    plain = isinstance(value, int | float | np.number | np.ndarray)
+    return jnp.asarray(value, dtype=float) if plain else value
 
 
 def descriptions(tree: Any, prefix: str = "") -> dict[str, Described]:

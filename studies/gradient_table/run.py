@@ -7,6 +7,7 @@ Writes `table.csv` (one row per input), `summary.json` and prints what fails. Fl
 
 import argparse
 import csv
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
+from jcm.forcing import SoilLayers
 
 HERE = Path(__file__).parent
 STARTS = {"winter": "2000-01-01", "summer": "2000-07-01"}
@@ -84,7 +86,8 @@ def all_outputs(model: jcm.Model, inputs: jcm.Inputs, days: float) -> dict[str, 
                for level in ("previous", "current")
                for name in state.current.__dataclass_fields__}  # fmt: skip
     slabs = {f"surface.{name}": x for name, x in vars(state.surface).items() if x is not None}
-    return fields | spectra | slabs
+    pattern = {} if state.pattern is None else {"pattern": state.pattern}
+    return fields | spectra | slabs | pattern
 
 
 def random_weights(outputs: dict[str, jax.Array], seed: int = 0) -> dict[str, jax.Array]:
@@ -149,6 +152,29 @@ class Experiment:
         high, low = (self.outputs(jcm.insert(inputs, {name: value + sign * step}))
                      for sign in (1, -1))  # fmt: skip
         return float(sum(jnp.sum(w * (high[n] - low[n])) for n, w in self.weights.items())) / 2
+
+
+def settings(grid: str) -> dict[str, tuple[jcm.Model, jcm.Inputs, list[str]]]:
+    """Return models in which inputs act that the default does not use, and these inputs."""
+    model = jcm.build_model(
+        grid, smooth=True, sea="slab", co2_trend="on", stochastic_perturbation="on")
+    forcing = jcm.default_inputs(model).forcing
+    water, land = forcing.soil_water_availability, forcing.land_fraction
+    layers = SoilLayers(0.3 * water, 0.17 + 0.2 * water, 0.5 * land, 0.3 * land)
+    soil = dataclasses.replace(forcing, soil_water_availability=None, soil_layers=layers)
+    unused = [n for n, why in WHY_ZERO.items() if why.startswith("unused")]
+    unused += [f"forcing.soil_layers.{n}" for n in vars(layers)]
+    prescribed = jcm.build_model(grid, smooth=True)
+    shape = (24, *land.shape)
+    anomaly = 0.5 * np.random.default_rng(2).standard_normal(shape)
+    warm = dataclasses.replace(
+        forcing, sea_surface_temperature_anomaly=jnp.asarray(anomaly),
+        anomaly_first_month=jnp.asarray(12 * 1999))
+    return {
+        "all options on": (model, jcm.default_inputs(model, forcing=soil), unused),
+        "with anomalies": (prescribed, jcm.default_inputs(prescribed, forcing=warm),
+                           ["forcing.sea_surface_temperature_anomaly"]),
+    }  # fmt: skip
 
 
 def check_finite(experiment: Experiment, inputs: jcm.Inputs, names: list[str]) -> dict:
@@ -246,8 +272,14 @@ def main() -> int:
             for key, value in row.items():
                 rows[name][f"{season}, smooth step, {key}"] = value
         print(f"{season}, smooth step: done", flush=True)
-    for name in names:
-        rows[name]["why zero"] = WHY_ZERO.get(name, "")
+    for setting, (model, given, unused) in settings(arguments.grid).items():
+        experiment = Experiment(model, 1 / model.steps_per_day, unused, given)
+        for name, row in check_right(experiment, given, unused).items():
+            rows[f"{name} ({setting})"] = {"input": f"{name} ({setting})"} | {
+                f"winter, smooth step, {key}": value for key, value in row.items()}
+        print(f"{setting}: done", flush=True)
+    for name, row in rows.items():
+        row["why zero"] = WHY_ZERO.get(name, "")
     identity = None if arguments.smoke else forward_against_reverse(exact, 1.0)
     summary = summarise(rows, identity, arguments.grid)
     print(json.dumps(summary, indent=1))
@@ -284,8 +316,9 @@ def summarise(rows: dict, identity: float | None, grid: str) -> dict:
     bad += [f"{name}: zero without a reason" for name, row in rows.items()
             if not row["why zero"] and any(str(v).startswith("zero: ") for v in row.values())]
     always = [name for name in rows
-              if all(v.startswith("zero") for (n, key), v in words.items()
-                     if n == name and "smooth" not in key)]  # fmt: skip
+              if name in WHY_ZERO and all(
+                  v.startswith("zero") for (n, key), v in words.items()
+                  if n == name and "smooth" not in key)]  # fmt: skip
     passed = [k for k, v in find("verdict").items() if v == "pass"]
     errors = {(n, key): v for (n, key), v in find("relative error").items()
               if (n, key.replace("relative error", "verdict")) in passed}  # fmt: skip
