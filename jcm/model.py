@@ -5,14 +5,13 @@ compiling again, or to differentiate, is in the inputs.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
 from jcm.constants import DAY, EARTH, Constants
-from jcm.dynamics import vertical_operators
+from jcm.dynamics import Dynamics, vertical_operators
 from jcm.dynamics.speedy import SpeedyDynamics
 from jcm.grid import Grid, parse_resolution
 from jcm.options import Options, make_options
@@ -33,7 +32,7 @@ LONGEST_STEP, LONGEST_STEP_TRUNCATION = 2400.0, 31
 class Model(eqx.Module):
     """Structure of a model; made by `build_model`."""
 
-    dynamics: Any
+    dynamics: Dynamics
     physics: Physics
     coupler: Coupler
     levels: Levels
@@ -179,7 +178,7 @@ def _physics(physics: str | Callable[..., Physics]) -> Callable[..., Physics]:
 
 def _dynamics(
     name: str, grid: Grid, levels: Levels, constants: Constants, options: Options, step: float
-) -> Any:
+) -> Dynamics:
     transform = Transform(
         grid, constants.radius, keep_top_zonal=options.top_zonal_coefficient == "kept")
     common = {"time_step": step, "stratospheric_diffusion": options.stratospheric_diffusion}

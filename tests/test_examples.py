@@ -70,9 +70,8 @@ def test_experiment_file_is_valid(path):
 
 
 def test_python_in_the_readme_runs(tmp_path):
-    program = python_of(README.read_text()) if README.exists() else ""
-    if not program.strip():
-        pytest.skip("README.md has no block of Python")
+    program = python_of(README.read_text())
+    assert program.strip(), "README.md has no block of Python"
     script = tmp_path / "README.py"
     script.write_text(program)
     assert_runs(script, tmp_path)

@@ -35,6 +35,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jcm.constants import Constants
+from jcm.dynamics import Dynamics
 from jcm.dynamics.diffusion import diffused
 from jcm.dynamics.leapfrog import leapfrog
 from jcm.dynamics.speedy import STEP_FACTORS
@@ -51,7 +52,7 @@ INTEGRATORS = {"dinosaur": "leapfrog", "dinosaur_rk": "runge_kutta"}
 Modal = Float[Array, "level order degree"]
 
 
-class DinosaurDynamics(eqx.Module):
+class DinosaurDynamics(Dynamics):
     """Structure of the dynamics: grid, levels, integrator; no tunable number."""
 
     transform: Transform
@@ -92,25 +93,11 @@ class DinosaurDynamics(eqx.Module):
         step: Array,
         parameters: Any,
     ) -> tuple[Prognostics, Prognostics]:
-        """Return the two time levels after one step.
+        """Return the two time levels after one step; arguments as in `Dynamics`.
 
         Runge-Kutta knows one time level: it starts from `previous`, at which the physics was
         evaluated, and returns the new state twice. It needs no start-up, so the two start-up
         steps leave `previous` as it is.
-
-        Parameters
-        ----------
-        previous, current
-            The older and the newest time level.
-        physics
-            Tendency by the physics, axes (level, lon, lat), evaluated at `previous`.
-        surface_geopotential
-            Spectrum [m2 s-2].
-        temperature_correction, humidity_correction
-            Spectra of what is added to temperature [K] and humidity [kg kg-1], times a vertical
-            profile, before they are diffused.
-        step
-            Number of the step; -2 and -1 are the start-up steps of a half and a whole time step.
         """
         held = to_state(self.physics_spectra(physics))
         equations = self.equations(surface_geopotential)

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jcm.constants import Constants
-from jcm.dynamics import vertical_operators
+from jcm.dynamics import Dynamics, vertical_operators
 from jcm.dynamics.diffusion import DiffusionParameters, diffused
 from jcm.dynamics.leapfrog import leapfrog
 from jcm.grid import Grid
@@ -44,7 +44,7 @@ class DynamicsFields(eqx.Module):
     pressure_gradient: tuple[FlatField, FlatField]
 
 
-class SpeedyDynamics(eqx.Module):
+class SpeedyDynamics(Dynamics):
     """Structure of the dynamics: grid, levels, matrices; no tunable number."""
 
     transform: Transform
@@ -91,24 +91,7 @@ class SpeedyDynamics(eqx.Module):
         step: Array,
         parameters: Any,
     ) -> tuple[Prognostics, Prognostics]:
-        """Return the two time levels after one step.
-
-        Parameters
-        ----------
-        previous, current
-            The older and the newest time level.
-        physics
-            Tendency by the physics, axes (level, lon, lat), evaluated at `previous`.
-        surface_geopotential
-            Spectrum [m2 s-2].
-        temperature_correction, humidity_correction
-            Spectra of what is added to temperature [K] and humidity [kg kg-1], times a vertical
-            profile, before they are diffused.
-        step
-            Number of the step; -2 and -1 are the start-up steps of a half and a whole time step.
-        parameters
-            Tunable numbers of the run; the dynamics uses `diffusion` and `filter`.
-        """
+        """Return the two time levels after one step; arguments as in `Dynamics`."""
         stage = jnp.clip(step + 2, 0, 2)
         dt = jnp.asarray(np.multiply(STEP_FACTORS, self.time_step), current.vorticity.dtype)[stage]
         fields = self.grid_fields(current)
