@@ -4,13 +4,14 @@ Nothing here touches a file or a clock; `jit`, `grad`, `vmap` apply. Numbers of 
 date included, are arguments of the compiled program: changing them compiles nothing again.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.core import Tracer
 
 from jcm.forcing import Forcing
@@ -82,7 +83,17 @@ def simulate(
         raise ValueError(f"days must be a multiple of every; got {days} and {every}")
     check_widths(model, inputs.parameters)
     names = None if observe is None else tuple(observe)
-    return _integrate(model, inputs, steps, total // steps, average, names, checkpoint)
+    windows = total // steps
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, inputs))):
+        # Reverse mode needs to know the number of steps.
+        return _scan(model, inputs, steps, windows, average, names, checkpoint)
+    # One program for every length: the number of steps is its argument.
+    outputs = []
+    for _ in range(windows):
+        state, fields = _window(model, inputs, np.int32(steps), average, names)
+        inputs = Inputs(inputs.parameters, inputs.forcing, state)
+        outputs.append(fields)
+    return inputs.state, jax.tree.map(lambda *x: jnp.stack(x), *outputs)
 
 
 def whole_steps(model: Model, name: str, days: float) -> int:
@@ -120,16 +131,52 @@ def check_widths(model: Model, parameters: Any) -> None:
         )
 
 
+def compile_window(
+    model: Model, inputs: Inputs, *, average: bool = True, observe: Sequence[str] | None = None
+) -> Callable[[Model, Inputs, int], tuple[State, Fields]]:
+    """Compile and return the program that integrates between two outputs.
+
+    It takes a model and inputs like these and any number of steps, and returns the state and the
+    fields of one output, as `simulate` does with a leading axis.
+    """
+    check_widths(model, inputs.parameters)
+    names = None if observe is None else tuple(observe)
+    compiled = _window.lower(model, inputs, np.int32(1), average, names).compile()
+    return lambda model, inputs, steps: compiled(model, inputs, np.int32(steps), average, names)
+
+
 @eqx.filter_jit
-def _integrate(
-    model: Model,
-    inputs: Inputs,
-    steps: int,
-    windows: int,
-    average: bool,
-    observe: tuple[str, ...] | None,
-    checkpoint: Checkpoint,
+def _window(
+    model: Model, inputs: Inputs, steps: Array, average: bool, observe: tuple[str, ...] | None
 ) -> tuple[State, Fields]:
+    """Integrate any number of steps, and return one output."""
+    step, nothing, finish = _pieces(model, inputs, average, observe)
+    return finish(steps, jax.lax.fori_loop(
+        0, steps, lambda _, carry: step(carry), (inputs.state, nothing)))
+
+
+@eqx.filter_jit
+def _scan(
+    model: Model, inputs: Inputs, steps: int, windows: int, average: bool,
+    observe: tuple[str, ...] | None, checkpoint: Checkpoint,
+) -> tuple[State, Fields]:  # fmt: skip
+    """Integrate a known number of steps and outputs; this can be transposed."""
+    step, nothing, finish = _pieces(model, inputs, average, observe, checkpoint != "none")
+
+    def window(state, _):
+        return finish(steps, jax.lax.scan(
+            lambda carry, _: (step(carry), None), (state, nothing), length=steps)[0])
+
+    if checkpoint == "window":
+        window = jax.checkpoint(window, prevent_cse=False)
+    return jax.lax.scan(window, inputs.state, length=windows)
+
+
+def _pieces(
+    model: Model, inputs: Inputs, average: bool, observe: tuple[str, ...] | None,
+    checkpoint: bool = False,
+) -> tuple[Callable, Fields, Callable]:  # fmt: skip
+    """Return a step of state and fields, the fields before the first, and what ends a window."""
     parameters = inputs.parameters
     dtype = inputs.state.current.vorticity.dtype
     # Tables take the working precision here, once, not in every step.
@@ -143,25 +190,22 @@ def _integrate(
 
     shapes = jax.eval_shape(lambda state: one_step(state)[1], inputs.state)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
-    if checkpoint != "none":
+    if checkpoint:
         one_step = jax.checkpoint(one_step, prevent_cse=False)
 
-    def accumulate(carry, _):
+    def accumulate(carry):
         state, sums = carry
         state, fields = one_step(state)
-        kept = jax.tree.map(jnp.add, sums, fields) if average else fields
-        return (state, kept), None
+        return state, jax.tree.map(jnp.add, sums, fields) if average else fields
 
-    def window(state, _):
-        (state, fields), _ = jax.lax.scan(accumulate, (state, nothing), length=steps)
+    def finish(steps, carry):
+        state, fields = carry
         if average:
             return state, jax.tree.map(lambda x: x / steps, fields)
         now = state_fields(model, model.columns(state.previous, ground))
         return state, fields | chosen(now, tuple(set(fields) & set(now)))
 
-    if checkpoint == "window":
-        window = jax.checkpoint(window, prevent_cse=False)
-    return jax.lax.scan(window, inputs.state, length=windows)
+    return accumulate, nothing, finish
 
 
 def advance(
