@@ -4,6 +4,7 @@ One idea carries the package: a run is a pure function of a model (structure) an
 (parameters, forcing, initial state), and every number of the inputs can be differentiated.
 """
 
+from jcm.cache import keep_compiled_programs
 from jcm.forcing import (
     Forcing,
     aquaplanet_forcing,
@@ -19,6 +20,8 @@ from jcm.parameters import Described, descriptions, extract, insert, parameter
 from jcm.run import UnstableRun, run
 from jcm.simulate import Inputs, simulate
 from jcm.state import State
+
+keep_compiled_programs()
 
 __all__ = [
     "Described",

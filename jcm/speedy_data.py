@@ -13,14 +13,12 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-import platformdirs
+from jcm.cache import CACHE_VARIABLE, cache_directory
 
 #: The wheel, as `pip` names it, and its checksum.
 REQUIREMENT = "jcm==1.0.0"
 WHEEL = "jcm-1.0.0-py3-none-any.whl"
 WHEEL_SHA256 = "d31d6d241e5472606270ed72a4065594f6182e00e417beea5208644c661d44bd"
-#: Environment variable with the folder of the cache; default the user's cache folder.
-CACHE_VARIABLE = "JCM_CACHE"
 DOWNLOAD_SECONDS = 600
 
 _CLIMATOLOGY = "jcm/data/bc/t30/clim/"
@@ -65,8 +63,7 @@ LICENCE_NOTE = (
 
 def speedy_cache(cache: str | Path | None = None) -> Path:
     """Return the folder of SPEEDY's data: `cache`, or JCM_CACHE, or the user's cache folder."""
-    root = cache or os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("jcm")
-    return Path(root) / "speedy"
+    return (Path(cache) if cache else cache_directory()) / "speedy"
 
 
 def speedy_data_path(name: str, cache: str | Path | None = None) -> Path:
