@@ -14,10 +14,11 @@ from jcm.forcing import (
     uniform_forcing,
 )
 from jcm.initial import default_inputs, reference_parameters
+from jcm.integration import UnstableRun
 from jcm.model import Model, build_model
 from jcm.output import to_dataset
 from jcm.parameters import Described, descriptions, extract, insert, parameter
-from jcm.run import UnstableRun, run
+from jcm.run import resume, run
 from jcm.simulate import Inputs, simulate
 from jcm.state import State
 
@@ -40,6 +41,7 @@ __all__ = [
     "parameter",
     "read_forcing",
     "reference_parameters",
+    "resume",
     "run",
     "simulate",
     "speedy_forcing",

@@ -31,6 +31,10 @@ def check_directory(directory: str | Path) -> Path:
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(
             f"{str(directory)!r} is a file; expected a new or empty directory for the output")
+    if (directory / "experiment.json").exists():
+        raise FileExistsError(
+            f"the output directory {str(directory)!r} is not empty, it has a run; go on with "
+            f"`jcm resume {directory}`, or give another directory")
     if directory.is_dir() and (found := sorted(path.name for path in directory.iterdir())):
         raise FileExistsError(
             f"the output directory {str(directory)!r} is not empty (it has {found[0]!r}); give "

@@ -25,39 +25,73 @@ ExperimentFile = Annotated[
     Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Default: all defaults.")]
 GridOption = Annotated[str | None, typer.Option(help="Truncation and layers, e.g. T31L8.")]
 PresetOption = Annotated[str | None, typer.Option(help="speedy or speedy_f90.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", help="No progress bar.")]
 
 
 @app.command()
 def run(
     experiment: ExperimentFile = None,
     days: Annotated[float | None, typer.Option(help="Length of the run; default 30.")] = None,
-    every: Annotated[float | None, typer.Option(help="Days between outputs; default 1.")] = None,
+    every: Annotated[
+        str | None, typer.Option(metavar="DAYS|month", help="Days between outputs; default 1.")
+    ] = None,
     output: Annotated[
         Path, typer.Option(metavar="DIR", help="New or empty directory to write into.")
     ] = Path("output"),
     grid: GridOption = None,
     preset: PresetOption = None,
     start: Annotated[str | None, typer.Option(metavar="DATE", help="First day.")] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    variables: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Variables to write; default all.")
+    ] = None,
+    instantaneous: Annotated[
+        bool, typer.Option("--instantaneous", help="Fields at the time of output, no means.")
+    ] = False,
+    pressure_levels: Annotated[
+        str | None,
+        typer.Option(metavar="HPA,HPA", help="Pressure levels, e.g. 850,500,200, not layers."),
+    ] = None,
+    format: Annotated[
+        str | None, typer.Option(metavar="netcdf|zarr", help="Of the fields; default netcdf.")
+    ] = None,
+    quiet: QuietOption = False,
 ) -> None:
-    """Integrate and write fields.nc and run.json."""
-    with _one_line_errors():
+    """Integrate and write fields.nc and run.json; `jcm resume` goes on after an interruption."""
+    with _one_line_errors(output):
         from jcm.checks import check_directory
         from jcm.config import build
-        from jcm.run import LOG
         from jcm.run import run as integrate
 
         check_directory(output)
+        table = {
+            "days": days,
+            "every": _number_or_text(every),
+            "average": False if instantaneous else None,
+            "variables": None if variables is None else variables.split(","),
+            "pressure_levels": None if pressure_levels is None else [
+                _number_or_text(x) for x in pressure_levels.split(",")],
+            "format": format,
+        }  # fmt: skip
         loaded = _experiment(
             experiment, model={"grid": grid, "preset": preset}, forcing={"start": start},
-            run={"days": days, "every": every})  # fmt: skip
+            run=table)  # fmt: skip
         model, inputs, options = build(loaded)
-        path = integrate(model, inputs, output, progress=not quiet, **options)
-        log = json.loads((output / LOG).read_text())
-        typer.echo(
-            f"{path}: {log['days']:g} days of {log['model']}, "
-            f"{log['simulated_years_per_day']:.3g} simulated years per day "
-            f"({log['integrate_seconds']:.1f} s, and {log['compile_seconds']:.1f} s to compile)")
+        _report(integrate(model, inputs, output, progress=not quiet, **options))
+
+
+@app.command()
+def resume(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Directory of the run.")],
+    days: Annotated[
+        float | None, typer.Option(help="Length of the whole run; default that asked for before.")
+    ] = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Go on with an interrupted run, or lengthen one; the result is the same bit for bit."""
+    with _one_line_errors(directory):
+        from jcm.run import resume as go_on
+
+        _report(go_on(directory, days, progress=not quiet))
 
 
 @app.command()
@@ -77,6 +111,52 @@ def describe(
             _print_tables(content)
 
 
+@app.command()
+def benchmark(
+    grid: Annotated[
+        list[str], typer.Option(metavar="NAME,NAME", help="Models; the first one in depth.")
+    ] = ["T31L8"],  # noqa: B006
+    members: Annotated[
+        list[str], typer.Option(metavar="N,N", help="Sizes of ensembles that run at once.")
+    ] = ["1"],  # noqa: B006
+    gradient: Annotated[
+        list[str], typer.Option(metavar="DAYS,DAYS", help="Also gradients over so many days.")
+    ] = [],  # noqa: B006
+    peer: Annotated[
+        Path | None,
+        typer.Option(metavar="PYTHON", help="Python of an environment with PyPI's jcm 3.0.0."),
+    ] = None,
+    time_step: Annotated[float | None, typer.Option(help="Seconds; default of the grid.")] = None,
+    days: Annotated[
+        float | None, typer.Option(help="Length of a timed run; default long enough.")] = None,
+    repeats: Annotated[int, typer.Option(help="Repeats, of which the median counts.")] = 5,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="File to write.")] = None,
+    as_markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the tables of the README.")] = False,
+    no_profile: Annotated[
+        bool, typer.Option("--no-profile", help="Leave out the pieces of a step.")] = False,
+) -> None:
+    """Measure speed, gradients, start and memory, also beside another model."""
+    with _one_line_errors():
+        import jcm.benchmark as benchmark
+        from jcm.files import replacing
+
+        settings = benchmark.Settings(
+            benchmark.model_names(grid), benchmark.numbers("--members", members, int),
+            benchmark.numbers("--gradient", gradient, float), peer, time_step, days, repeats,
+            not no_profile)  # fmt: skip
+        benchmark.check(settings, json_file)
+        content = benchmark.measure(settings, lambda text: typer.echo(text, err=True))
+        if json_file is not None:
+            with replacing(json_file) as temporary:
+                temporary.write_text(json.dumps(content, indent=2) + "\n")
+        if as_markdown:
+            typer.echo(benchmark.markdown(content))
+        else:
+            benchmark.show(content)
+
+
 @data_app.command()
 def speedy() -> None:
     """Fetch SPEEDY's own boundary data (T30), for validation."""
@@ -90,8 +170,8 @@ def description(experiment: "Experiment") -> dict[str, Any]:
     """Return what there is to know of a model, ready for JSON."""
     from jcm.config import build_structure
     from jcm.options import DESCRIPTIONS, PRESET_PARAMETERS, PRESETS
-    from jcm.output import package_version, parameter_hash
     from jcm.parameters import descriptions, get
+    from jcm.provenance import package_version, parameter_hash
 
     model, parameters = build_structure(experiment)
     options = [
@@ -215,9 +295,28 @@ def _experiment(path: Path | None, **changes: dict[str, Any]) -> "Experiment":
     return load_experiment({} if path is None else path, given)
 
 
+def _number_or_text(text: str | None) -> float | str | None:
+    """Return the number that a text stands for; the experiment refuses texts that are none."""
+    with contextlib.suppress(ValueError):
+        return None if text is None else float(text)
+    return text
+
+
+def _report(path: Path) -> None:
+    """Print what a run has made and how fast it was."""
+    log = json.loads((path.parent / "run.json").read_text())
+    typer.echo(
+        f"{path}: {log['days']:g} days of {log['model']}, "
+        f"{log['simulated_years_per_day']:.3g} simulated years per day "
+        f"({log['integrate_seconds']:.1f} s, and {log['compile_seconds']:.1f} s to compile)")
+
+
 @contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn what can go wrong into one message and exit status 1."""
+def _one_line_errors(directory: Path | None = None) -> Iterator[None]:
+    """Turn what can go wrong into one message and exit status 1.
+
+    With the directory of a run, an interruption names the command that goes on.
+    """
     try:
         yield
     except (ValueError, KeyError, OSError, RuntimeError) as error:
@@ -226,7 +325,9 @@ def _one_line_errors() -> Iterator[None]:
         print(f"error: {message}", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        print("interrupted; finished outputs are in the output directory", file=sys.stderr)
+        resumable = directory is not None and (directory / "experiment.json").exists()
+        advice = f"; go on with `jcm resume {directory}`" if resumable else ", nothing was written"
+        print(f"interrupted{advice}", file=sys.stderr)
         raise typer.Exit(130) from None
 
 

@@ -5,18 +5,18 @@ packages are kept as they are.
 """
 
 import dataclasses
-import datetime
 import difflib
+import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Any
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
+from pydantic import ValidationError
 
-from jcm.calendar import parse_date
 from jcm.checks import check_parameters
 from jcm.forcing import (
     Forcing,
@@ -29,9 +29,9 @@ from jcm.forcing import (
 from jcm.forcing_files import read_anomaly
 from jcm.initial import default_inputs, reference_parameters
 from jcm.model import Model, build_model
-from jcm.options import Options
 from jcm.parameters import insert, leaf_names
 from jcm.simulate import Inputs, check_widths
+from jcm.tables import Experiment, RunTable
 from jcm.variables import VARIABLES
 
 #: First day of a run by kind of forcing, where it is not the default.
@@ -49,87 +49,6 @@ EXPECTED = {
     "dict_type": "a table",
     "model_type": "a table",
 }
-
-
-class Table(BaseModel):
-    """A table of an experiment: no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=())
-
-
-_choices: Any = {name: (hint | None, None) for name, hint in get_type_hints(Options).items()}
-_OptionTable: Any = create_model("_OptionTable", __base__=Table, **_choices)
-
-
-class ModelTable(_OptionTable):
-    """`[model]`: structure, and any option of `jcm.options.Options`."""
-
-    grid: str = "T31L8"
-    preset: str = "speedy"
-    physics: str = "speedy"
-    dynamics: str = "speedy"
-    time_step: float | None = None
-    half_levels: list[float] | None = None
-    smooth: bool = False
-
-
-def _date(value: Any) -> Any:
-    """TOML has dates of its own; a text is checked here."""
-    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-        return value.isoformat()
-    if isinstance(value, str):
-        parse_date(value)
-    return value
-
-
-class ForcingTable(Table):
-    """`[forcing]`: boundary conditions and the first day."""
-
-    kind: Literal["packaged", "speedy", "aquaplanet", "uniform", "files"] = "packaged"
-    start: Annotated[str | None, BeforeValidator(_date)] = None
-    #: One file with all fields, or a file per field.
-    path: str | None = None
-    paths: dict[str, str] | None = None
-    names: dict[str, str] | None = None
-    units: dict[str, str] | None = None
-    #: File with monthly anomalies of sea surface temperature, and its first month, YYYY-MM.
-    anomaly: str | None = None
-    anomaly_start: str | None = None
-    sea_surface_temperature: float | None = None
-
-
-class StateTable(Table):
-    """`[state]`: `spun-up`, `rest`, or a file of spectra."""
-
-    kind: str = "spun-up"
-    seed: int = 0
-
-
-class RunTable(Table):
-    """`[run]`: length and output."""
-
-    days: float = Field(default=30.0, gt=0)
-    every: float = Field(default=1.0, gt=0)
-    average: bool = True
-    variables: list[str] | None = None
-    chunk: float | None = Field(default=None, gt=0)
-    allow_out_of_bounds: bool = False
-
-
-class Experiment(Table):
-    """An experiment: its tables, and the folder that its paths start from."""
-
-    model: ModelTable = Field(default_factory=ModelTable)
-    parameters: dict[str, Any] = Field(default_factory=dict)
-    forcing: ForcingTable = Field(default_factory=ForcingTable)
-    state: StateTable = Field(default_factory=StateTable)
-    run: RunTable = Field(default_factory=RunTable)
-    # Tables that other packages read.
-    target: dict[str, Any] = Field(default_factory=dict)
-    sensitivity: dict[str, Any] = Field(default_factory=dict)
-    calibration: dict[str, Any] = Field(default_factory=dict)
-    folder: Annotated[Path, Field(exclude=True)] = Path()
 
 
 def load_experiment(
@@ -169,8 +88,12 @@ def load_experiment(
     return experiment
 
 
-def build(experiment: Experiment) -> tuple[Model, Inputs, dict[str, Any]]:
+def build(
+    experiment: Experiment, *, with_state: bool = True
+) -> tuple[Model, Inputs, dict[str, Any]]:
     """Return the model, the inputs, and the keywords of `jcm.run.run`.
+
+    Without state, the state of the inputs has shapes and types only, and costs nothing.
 
     Raises
     ------
@@ -181,15 +104,20 @@ def build(experiment: Experiment) -> tuple[Model, Inputs, dict[str, Any]]:
     notes: list[str] = []
     forcing = _forcing(experiment, model, notes)
     state = experiment.state.kind
-    inputs = default_inputs(
-        model,
-        state=state if state in ("spun-up", "rest") else experiment.folder / state,
-        forcing=forcing,
-        parameters=parameters,
-        seed=experiment.state.seed,
-    )
-    table = experiment.run
-    attributes = {"forcing": experiment.forcing.kind, "initial_state": state}
+    given: dict[str, Any] = {
+        "forcing": forcing, "parameters": parameters, "seed": experiment.state.seed}
+    if with_state:
+        kind = state if state in ("spun-up", "rest") else experiment.folder / state
+        inputs = default_inputs(model, state=kind, **given)
+    else:
+        shapes = eqx.filter_eval_shape(lambda: default_inputs(model, state="rest", **given).state)
+        inputs = Inputs(parameters, forcing, shapes)
+    table, record = experiment.run, experiment_record(experiment)
+    attributes = {
+        "forcing": experiment.forcing.kind,
+        "initial_state": state,
+        "experiment": json.dumps(record["changes"], sort_keys=True),
+    }
     if notes:
         attributes["forcing_notes"] = "\n".join(notes)
     options = {
@@ -197,11 +125,41 @@ def build(experiment: Experiment) -> tuple[Model, Inputs, dict[str, Any]]:
         "every": table.every,
         "average": table.average,
         "observe": table.variables,
+        "pressure_levels": table.pressure_levels,
+        "format": table.format,
         "chunk": table.chunk,
         "allow_out_of_bounds": table.allow_out_of_bounds,
         "attributes": attributes,
+        "experiment": record,
     }
     return model, inputs, options
+
+
+def experiment_record(experiment: Experiment) -> dict[str, Any]:
+    """Return how model and inputs are made, ready for JSON; `stored_experiment` reads it."""
+    tables = {"model", "parameters", "forcing", "state"}
+    return {
+        "folder": str(experiment.folder.resolve()),
+        "allow_out_of_bounds": experiment.run.allow_out_of_bounds,
+        "tables": experiment.model_dump(mode="json", include=tables),
+        # What the user has said, for people.
+        "changes": experiment.model_dump(mode="json", include=tables, exclude_defaults=True),
+    }
+
+
+def stored_experiment(record: Mapping[str, Any]) -> Experiment:
+    """Return the experiment of a record.
+
+    Raises
+    ------
+    ValueError
+        If the record is not valid.
+    """
+    run = RunTable(allow_out_of_bounds=record["allow_out_of_bounds"])
+    try:
+        return Experiment(**record["tables"], run=run, folder=Path(record["folder"]))
+    except ValidationError as error:
+        raise ValueError(f"the stored experiment: {_explain(error)}") from None
 
 
 def build_structure(experiment: Experiment) -> tuple[Model, Any]:

@@ -69,6 +69,10 @@ VARIABLES: dict[str, Variable] = {
         "sunlight absorbed by atmosphere and surface together", "down"),
     "toa_outgoing_longwave_flux": _flux(
         "toa_outgoing_longwave_flux", "outgoing longwave radiation", "up"),
+    "toa_net_downward_radiative_flux": _flux(
+        "net_downward_radiative_flux_at_top_of_atmosphere_model",
+        "sunlight absorbed less longwave radiation sent out, at the top of the atmosphere",
+        "down"),
     "surface_downwelling_shortwave_flux_in_air": _flux(
         "surface_downwelling_shortwave_flux_in_air", "sunlight reaching the surface", "down"),
     "surface_net_downward_shortwave_flux": _flux(
@@ -81,6 +85,9 @@ VARIABLES: dict[str, Variable] = {
         "surface_upward_sensible_heat_flux", "sensible heat flux from the surface", "up"),
     "surface_upward_latent_heat_flux": _flux(
         "surface_upward_latent_heat_flux", "latent heat flux from the surface", "up"),
+    "surface_net_downward_heat_flux": _flux(
+        "surface_downward_heat_flux_in_air",
+        "net radiation at the surface less sensible and latent heat flux", "down"),
     "surface_downward_eastward_stress": Variable(
         "surface_downward_eastward_stress", "eastward stress on the surface", "Pa",
         positive="down"),

@@ -65,6 +65,10 @@ def read_experiment(path: str | Path) -> MapExperiment:
         raise ValueError(
             f"[sensitivity] wrt is a list of names, e.g. ['{SEA_SURFACE_TEMPERATURE}']; "
             f"got {wrt!r}")
+    if isinstance(experiment.run.every, str):
+        raise ValueError(
+            f"[run] every = {experiment.run.every!r} has no meaning for a sensitivity; give a "
+            "number of days")
     model, inputs, options = build(experiment)
     run = model_experiment(
         model, days=options["days"], every=options["every"], average=options["average"],

@@ -15,7 +15,7 @@ import xarray as xr
 from jcm.forcing_fields import FORCING_UNITS
 from jcm.grid import Grid
 from jcm.model import Model
-from jcm.output import provenance
+from jcm.provenance import provenance
 from jcm.simulate import Inputs
 from jcm_sensitivity.adjoint import Sensitivity
 from jcm_sensitivity.regions import GLOBE, Region

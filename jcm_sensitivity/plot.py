@@ -15,8 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jcm.data import data_path
+from jcm.files import replacing
 from jcm.grid import Grid
-from jcm.output import replacing
 from jcm_sensitivity.regions import Region
 
 #: Meridian in the middle of the picture [degrees east]; its opposite is the edge.

@@ -46,18 +46,32 @@ def python_of(text: str) -> str:
     return "".join(lines)
 
 
-def assert_runs(script: Path, folder: Path) -> None:
+def assert_runs(script: Path, folder: Path) -> subprocess.CompletedProcess:
     done = run(script, folder)
     assert done.returncode == 0, f"{script.name} failed:\n{done.stdout}\n{done.stderr}"
+    return done
 
 
 def test_there_are_examples():
     assert list(EXAMPLES.glob("*.py")) and list(EXAMPLES.glob("*.toml"))
 
 
+def losses_fall(output: str) -> None:
+    """Check that training lowers the loss, also where the network has not been trained."""
+    numbers = re.findall(r"loss ([\d.]+)(?: -> ([\d.]+))?", output)
+    *steps, unseen = [[float(x) for x in pair if x] for pair in numbers]
+    assert len(steps) == 3 and steps[-1][0] < 0.8 * steps[0][0], output
+    assert unseen[1] < 0.8 * unseen[0], output
+
+
+#: What the output of an example must show.
+SHOWS = {"user_scheme.py": losses_fall}
+
+
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.name)
-def test_example_runs(path, tmp_path):
-    assert_runs(path, tmp_path)
+def test_example_runs_and_shows_what_it_promises(path, tmp_path):
+    done = assert_runs(path, tmp_path)
+    SHOWS.get(path.name, lambda output: None)(done.stdout)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.name)

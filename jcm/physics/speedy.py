@@ -207,6 +207,10 @@ class SpeedyPhysics(Physics):
             "toa_outgoing_longwave_flux": up.toa_outgoing,
             "surface_net_downward_longwave_flux": -up.surface_net,
             "surface_downwelling_longwave_flux_absorbed": down.surface_downward,
+            "toa_net_downward_radiative_flux": held.toa_net - up.toa_outgoing,
+            "surface_net_downward_heat_flux": (
+                held.surface_net - up.surface_net - surface.mean.sensible_heat_flux
+                - self.constants.latent_heat * surface.mean.evaporation),
         }
         heat_into_surface = SurfaceHeat(
             land=surface.land.net_heat_flux,

@@ -1,6 +1,8 @@
 """The command line: what it prints, what it writes, and its exit status."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 import xarray as xr
@@ -61,6 +63,34 @@ def test_run_refuses_a_directory_in_use_with_status_1(done, experiment):
     result = jcm("run", experiment, "--output", str(done[1]))
     assert result.exit_code == 1
     assert "error: the output directory" in result.stderr and "is not empty" in result.stderr
+
+
+def test_resume_lengthens_a_run_with_nothing_but_its_directory(done, tmp_path):
+    folder = shutil.copytree(done[1], tmp_path / "run")
+    result = jcm("resume", str(folder), "--days", "1", "--quiet")
+    assert result.exit_code == 0, result.stderr
+    assert f"{folder / 'fields.nc'}: 1 days of T21L5" in result.stdout
+    with xr.open_dataset(folder / "fields.nc") as fields:
+        assert fields.sizes["time"] == 4
+
+
+def test_the_record_of_a_run_finds_files_from_any_folder(experiment, done):
+    record = json.loads((done[1] / "experiment.json").read_text())["experiment"]
+    assert record["folder"] == str(Path(experiment).parent)
+    assert record["changes"]["forcing"] == {"kind": "aquaplanet", "start": "1999-03-01"}
+
+
+def test_options_of_output_reach_the_files(experiment, tmp_path):
+    result = jcm("run", experiment, "--days", "0.5", "--every", "0.25", "--instantaneous",
+                 "--variables", "air_temperature,geopotential_height", "--pressure-levels",
+                 "500,200", "--format", "zarr", "--output", str(tmp_path / "out"),
+                 "--quiet")  # fmt: skip
+    assert result.exit_code == 0, result.stderr
+    with xr.open_zarr(tmp_path / "out" / "fields.zarr") as fields:
+        assert fields["geopotential_height"].dims == ("time", "plev", "lat", "lon")
+        assert fields["geopotential_height"].attrs["cell_methods"] == "time: point"
+        assert 5000 < float(fields["geopotential_height"].sel(plev=5e4).mean()) < 6000
+        assert not {"surface_air_pressure", "eastward_wind"} & set(fields)
 
 
 def test_describe_as_json_has_options_parameters_and_schemes():

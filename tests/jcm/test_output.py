@@ -1,6 +1,8 @@
 """Datasets and files: order, coordinates, provenance, and what is refused."""
 
 import re
+import shutil
+from pathlib import Path
 
 import equinox as eqx
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 import xarray as xr
 
 import jcm
+from jcm.files import replacing
 from jcm.initial import state_at_rest
-from jcm.output import concatenate, parameter_hash, replacing, to_dataset, write_dataset
+from jcm.output import to_dataset, write_dataset
+from jcm.provenance import array_hash, git_state, parameter_hash
 from jcm.variables import VARIABLES, Variable
 
 MODEL = jcm.build_model("T21L5", physics="held_suarez")
@@ -114,6 +118,45 @@ def test_provenance_tells_model_options_parameters_and_anomalies(dataset, start)
     assert attributes["notes"] == "sea surface temperature anomalies: none given"
 
 
+def test_attributes_do_not_depend_on_the_clock(dataset, start):
+    again = to_dataset(MODEL, fields(), inputs=start, every=0.5)
+    assert str(again.attrs) == str(dataset.attrs)
+
+
+def test_a_checkout_tells_commit_and_changes():
+    git_state.cache_clear()
+    found = git_state()
+    if (Path(__file__).parents[2] / ".git").exists() and shutil.which("git"):
+        assert re.fullmatch("[0-9a-f]{40}", found["git_commit"])
+        assert found["git_changes"] in ("none", "uncommitted changes")
+    else:
+        assert found == {}
+
+
+def test_without_git_there_is_nothing_to_tell(monkeypatch):
+    git_state.cache_clear()
+    monkeypatch.setenv("PATH", "")
+    assert git_state() == {}
+    git_state.cache_clear()
+
+
+def test_the_hash_of_arrays_changes_with_shape_type_and_value(start):
+    ones = start.forcing.land_fraction * 0 + 1
+    make = lambda x: eqx.tree_at(lambda f: f.land_fraction, start.forcing, x)  # noqa: E731
+    hashes = {array_hash(make(x)) for x in (
+        ones, ones.T, ones.astype(np.float32), ones.at[0, 0].set(0.5))}  # fmt: skip
+    assert len(hashes) == 4
+    assert array_hash(make(ones)) == array_hash(make(np.array(ones)))
+
+
+def test_outputs_may_have_lengths_of_their_own(start):
+    dataset = to_dataset(MODEL, fields(), inputs=start, every=[1.0, 2.0, 0.5])
+    assert [str(x)[:13] for x in dataset["time_bnds"].values[:, 1]] == [
+        "2001-07-02T00", "2001-07-04T00", "2001-07-04T12"]  # fmt: skip
+    with pytest.raises(ValueError, match="2 lengths for 3 outputs"):
+        to_dataset(MODEL, fields(), inputs=start, every=[1.0, 2.0])
+
+
 def test_the_hash_changes_with_the_last_digit_of_a_parameter():
     parameters = jcm.reference_parameters(MODEL)
     changed = jcm.insert(parameters, {"relaxation.free_time": np.nextafter(40 * 86400.0, 0)})
@@ -129,18 +172,6 @@ def test_a_file_gives_back_the_dataset(dataset, tmp_path):
         assert read["time"].encoding["calendar"] == "proleptic_gregorian"
         assert read["air_temperature"].encoding["zlib"]
     assert [x.name for x in tmp_path.iterdir()] == ["fields.nc"]
-
-
-def test_joined_parts_equal_the_whole(dataset, tmp_path):
-    parts = [
-        write_dataset(dataset.isel(time=chosen), tmp_path / f"{index}.nc")
-        for index, chosen in enumerate((slice(0, 2), slice(2, 3)))
-    ]
-    path = concatenate(parts, tmp_path / "joined.nc")
-    with xr.open_dataset(path) as read:
-        assert read.equals(dataset)
-        assert read.attrs["title"] == dataset.attrs["title"]
-    assert [x.name for x in tmp_path.iterdir()] == ["joined.nc"]
 
 
 def test_a_file_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):

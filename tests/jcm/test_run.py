@@ -9,10 +9,12 @@ import pytest
 import xarray as xr
 
 import jcm
+from jcm.calendar import parse_date
 from jcm.checks import check_inputs, check_parameters
-from jcm.output import parameter_hash
-from jcm.run import UnstableRun, divide, run
-from jcm.variables import VARIABLES
+from jcm.integration import UnstableRun
+from jcm.provenance import parameter_hash
+from jcm.run import run
+from jcm.simulate import compile_window
 
 #: A physics that compiles in seconds.
 MODEL = jcm.build_model("T21L5", physics="held_suarez")
@@ -51,8 +53,9 @@ def test_dates_run_on_across_chunks(chunked):
             written["time_bnds"].values[1:, 0], written["time_bnds"].values[:-1, 1])
 
 
-def test_only_the_fields_and_the_log_remain(chunked):
-    assert sorted(path.name for path in chunked.parent.iterdir()) == ["fields.nc", "run.json"]
+def test_fields_log_record_and_restart_files_remain(chunked):
+    assert sorted(path.name for path in chunked.parent.iterdir()) == [
+        "experiment.json", "fields.nc", "restart_00000004.npz", "restart_00000005.npz", "run.json"]
 
 
 def test_the_log_tells_speed_and_compilation_apart(chunked, inputs):
@@ -67,11 +70,45 @@ def test_the_log_tells_speed_and_compilation_apart(chunked, inputs):
     assert log["simulated_years_per_day"] == pytest.approx(speed, rel=0.05)
 
 
-@pytest.mark.parametrize(
-    ("days", "every", "chunk"), [(30, 1, 10), (365, 1, 5), (31, 1, 31), (25, 5, 5), (367, 1, 10)])
-def test_chunks_divide_the_run_where_that_is_possible(days, every, chunk):
-    settings = divide(MODEL, days, every, True, None, None, {}, VARIABLES)
-    assert settings.per_chunk * every == chunk
+def test_one_program_serves_all_chunks_and_lengths_of_months(inputs, tmp_path, monkeypatch):
+    compiled = []
+
+    def compile_and_count(*arguments, **keywords):
+        compiled.append(compile_window(*arguments, **keywords))
+        return compiled[-1]
+
+    monkeypatch.setattr("jcm.integration.compile_window", compile_and_count)
+    late = jcm.insert(inputs, {"forcing.start_day": parse_date("2001-07-31")})
+    path = run(MODEL, late, tmp_path, days=3, every="month", observe=["air_temperature"],
+               progress=False)  # fmt: skip
+    with xr.open_dataset(path) as written:
+        assert [str(x)[:10] for x in written["time_bnds"].values.ravel()] == [
+            "2001-07-31", "2001-08-01", "2001-08-01", "2001-08-03"]  # fmt: skip
+        assert str(written["time"].values[1])[:10] == "2001-08-02"
+    assert len(compiled) == 1
+
+
+def test_monthly_means_are_means_over_the_month(inputs, tmp_path):
+    late = jcm.insert(inputs, {"forcing.start_day": parse_date("2001-07-30")})
+    chosen = {"observe": ["air_temperature"], "progress": False}
+    monthly = run(MODEL, late, tmp_path / "monthly", days=3, every="month", **chosen)
+    daily = run(MODEL, late, tmp_path / "daily", days=3, every=1, **chosen)
+    with xr.open_dataset(monthly) as found, xr.open_dataset(daily) as days:
+        np.testing.assert_allclose(
+            found["air_temperature"][0], days["air_temperature"][:2].mean("time"), rtol=1e-12)
+
+
+def test_a_store_and_pressure_levels_are_written_as_asked_for(inputs, tmp_path):
+    path = run(MODEL, inputs, tmp_path, days=4 * STEP, every=STEP, chunk=2 * STEP, average=False,
+               observe=["air_temperature"], pressure_levels=[500, 850], format="zarr",
+               progress=False)  # fmt: skip
+    assert path.name == "fields.zarr"
+    with xr.open_zarr(path) as written:
+        assert written["air_temperature"].dims == ("time", "plev", "lat", "lon")
+        assert written["plev"].values.tolist() == [50000.0, 85000.0]
+        assert written["air_temperature"].attrs["cell_methods"] == "time: point"
+        assert "surface_air_pressure" not in written
+        assert 240 < float(written["air_temperature"][:, 0].mean()) < 280
 
 
 def test_attributes_reach_the_file(chunked):
@@ -115,8 +152,9 @@ def test_an_unstable_run_keeps_its_finite_outputs(unstable):
         assert all(np.isfinite(data).all() for name, data in written.items() if "lat" in data.dims)
         winds = np.hypot(written["eastward_wind"], written["northward_wind"])
         assert winds[-1].max() == pytest.approx(error.wind)
-    assert "non-finite" in json.loads((folder / "run.json").read_text())["status"]
-    assert not list(folder.glob("part_*"))
+    log = json.loads((folder / "run.json").read_text())
+    assert log["status"] == "unstable" and "non-finite" in log["message"]
+    assert not (folder / "parts").exists()
 
 
 BAD_LENGTHS = {
@@ -129,6 +167,7 @@ BAD_LENGTHS = {
         {"days": 4 * STEP, "every": 2 * STEP, "chunk": 3 * STEP}, r"chunk must be a multiple"),
     "unknown variable": (
         {"days": 1, "observe": ["rain"]}, r"unknown variable 'rain'; available: eastward_wind"),
+    "unknown format": ({"days": 1, "format": "grib"}, r"unknown format 'grib'; available: netcdf"),
     "no variable": ({"days": 1, "observe": []}, r"no variables to write"),
     "variable of another physics": (
         {"days": STEP, "every": STEP, "observe": ["precipitation_flux"]},

@@ -3,6 +3,7 @@
 import re
 
 import equinox as eqx
+import numpy as np
 import pytest
 
 import jcm
@@ -44,6 +45,23 @@ def test_held_suarez_adds_its_equilibrium_temperature_and_nothing_else(speedy):
 def test_dimensions_are_those_of_the_fields(speedy):
     found = {name: "3d" if len(x.shape) == 4 else "2d" for name, x in speedy.items()}
     assert found == {name: VARIABLES[name].dims for name in speedy}
+
+
+def test_net_fluxes_are_the_sums_of_their_parts(small_model, small_inputs):
+    budgets = {
+        "toa_net_downward_radiative_flux": {
+            "toa_net_downward_shortwave_flux": 1, "toa_outgoing_longwave_flux": -1},
+        "surface_net_downward_heat_flux": {
+            "surface_net_downward_shortwave_flux": 1, "surface_net_downward_longwave_flux": 1,
+            "surface_upward_sensible_heat_flux": -1, "surface_upward_latent_heat_flux": -1},
+    }  # fmt: skip
+    names = [name for net, parts in budgets.items() for name in (net, *parts)]
+    days = 4 / small_model.steps_per_day
+    _, fields = jcm.simulate(small_model, small_inputs, days=days, observe=names)
+    for net, parts in budgets.items():
+        total = sum(sign * fields[name] for name, sign in parts.items())
+        np.testing.assert_allclose(fields[net], total, atol=1e-9)
+        assert float(abs(fields[net]).max()) > 100
 
 
 @pytest.mark.parametrize("name", VARIABLES)

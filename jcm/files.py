@@ -1,0 +1,71 @@
+"""Files that are whole or not there: written under another name, synced, then renamed."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+#: What temporary names start and end with; the name of the file stands between.
+PREFIX, SUFFIX = ".", ".part"
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside a file; it takes the place of the file if all went well."""
+    descriptor, name = tempfile.mkstemp(
+        dir=path.parent, prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX)
+    os.close(descriptor)
+    temporary = Path(name)
+    try:
+        yield temporary
+        os.chmod(temporary, 0o644)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Do for a folder what `replacing` does for a file.
+
+    A folder cannot take the place of another in one stroke: the old one is moved aside first, and
+    `remove_leftovers` brings it back if nothing came in its place.
+    """
+    temporary = Path(
+        tempfile.mkdtemp(dir=path.parent, prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        if path.exists():
+            os.replace(path, _aside(path))
+        os.replace(temporary, path)
+        remove(_aside(path))
+    finally:
+        remove(temporary)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed has left half-written."""
+    for path in sorted(folder.glob(f"{PREFIX}*.old")):
+        original = folder / path.name.removeprefix(PREFIX).removesuffix(".old")
+        if not original.exists():
+            os.replace(path, original)
+        remove(path)
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        remove(path)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{PREFIX}{path.name}.old")
