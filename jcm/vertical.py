@@ -75,6 +75,15 @@ def along_levels(values: np.ndarray, like: Array) -> Float[Array, "level *ones"]
     return jnp.asarray(values, dtype=like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
+def combine_levels(matrix: np.ndarray, x: Float[Array, "row *grid"]) -> Array:
+    """Multiply each column by a matrix.
+
+    For sums over layers and interfaces. A product of matrices is also where the compiler stores
+    its operands: written as shifted sums, they would be evaluated again in every layer.
+    """
+    return jnp.tensordot(jnp.asarray(matrix, x.dtype), x, axes=1)
+
+
 def speedy_levels(count: int = 8) -> Levels:
     """Return SPEEDY's own 5, 7 or 8 layers.
 

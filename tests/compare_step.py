@@ -198,7 +198,6 @@ def compare_grid_fields(ref: Reference, model: jcm.Model, fields: object, table:
     """Compare what the dynamics sees on the grid."""
     px, py = fields.pressure_gradient
     velocity, _, _ = model.dynamics.interface_velocity(fields)
-    velocity = jnp.pad(velocity, [(0, 0), (1, 1), (0, 0)])
     lnps = model.transform.synthesis(ref.spectrum("stepn_in_lnps", 1))
     for name, computed in {
         "u": fields.eastward_wind,

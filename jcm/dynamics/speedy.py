@@ -24,7 +24,7 @@ from jcm.state import Prognostics, Tendency
 from jcm.transform import FlatSpectrum, GridField, Spectrum, Transform
 from jcm.vertical import Levels
 
-#: Grid fields at the inner interfaces, and fields of one level.
+#: Grid fields at the interfaces from top to surface, and fields of one level.
 Interfaces = Float[Array, "lon interface lat"]
 FlatField = Float[Array, "lon 1 lat"]
 #: Factors of the time step in the two start-up steps and in the leapfrog scheme.
@@ -127,17 +127,17 @@ class SpeedyDynamics(Dynamics):
     def interface_velocity(
         self, fields: DynamicsFields
     ) -> tuple[Interfaces, Interfaces, GridField]:
-        """Return d(sigma)/dt at the inner interfaces, its part without divergence, and P.
+        """Return d(sigma)/dt at the interfaces, its part without divergence, and P.
 
-        P is the advection of ln(surface pressure) by the wind less its vertical mean.
+        P is the advection of ln(surface pressure) by the wind less its vertical mean. Top and
+        surface are among the interfaces, with zeros.
         """
         px, py = fields.pressure_gradient
         u, v, d = fields.eastward_wind, fields.northward_wind, fields.divergence
         p = (u - self._mean(u)) * px + (v - self._mean(v)) * py
-        flux = jnp.asarray(vertical_operators.interface_flux_matrix(self.levels), u.dtype)
-        without = jnp.einsum("kh,ihj->ikj", flux, p)
-        whole = jnp.einsum("kh,ihj->ikj", flux, p + (d - self._mean(d)))
-        return whole, without, p
+        flux = _with_ends(vertical_operators.interface_flux_matrix(self.levels))
+        without = self._vertical(flux, p)
+        return self._vertical(flux, p + (d - self._mean(d))), without, p
 
     def grid_tendency(self, fields: DynamicsFields) -> dict[str, Array]:
         """Return the explicit tendencies of u, v, T, q and ln(surface pressure) on the grid."""
@@ -150,30 +150,38 @@ class SpeedyDynamics(Dynamics):
         velocity, without, p = self.interface_velocity(fields)
         pressure_force = c.gas_constant * anomaly
         kappa_sigma = self._column(c.kappa / (2 * self.levels.centre), t)
-        jump = self._column(
-            np.diff(vertical_operators.reference_temperature(self.levels, c)), t)
+        jump = _with_ends(np.diff(vertical_operators.reference_temperature(self.levels, c)))
         # q does not cross the interfaces below the two stratospheric layers.
-        open_ = np.arange(1, self.levels.count) > vertical_operators.stratospheric_layers(
-            self.levels)
+        below = vertical_operators.stratospheric_layers(self.levels)
+        open_ = 1.0 * (np.arange(self.levels.count + 1) > below)
         return {
             "u": v * eta - pressure_force * px + self._advection(velocity, u),
             "v": -u * eta - pressure_force * py + self._advection(velocity, v),
             "t": anomaly * d
             + self._advection(velocity, anomaly)
-            - self._layer_mean_flux(without * jump)
+            - self._layer_mean_flux(without * self._column(jump, t))
             + kappa_sigma * (anomaly * _sum_of_interfaces(velocity)
                              + reference * _sum_of_interfaces(without))
             + c.kappa * (t * p - anomaly * self._mean(d)),
-            "q": q * d + self._advection(velocity * self._column(1.0 * open_, q), q),
+            "q": q * d + self._advection(velocity * self._column(open_, q), q),
             "lnps": -(self._mean(u) * px + self._mean(v) * py),
         }  # fmt: skip
 
     def _advection(self, velocity: Interfaces, x: GridField) -> GridField:
         """Vertical advection: the mean of both interface fluxes over the layer thickness."""
-        return -self._layer_mean_flux(velocity * (x[:, 1:] - x[:, :-1]))
+        difference = _with_ends(np.diff(np.eye(self.levels.count), axis=0))
+        return -self._layer_mean_flux(velocity * self._vertical(difference, x))
 
     def _layer_mean_flux(self, flux: Interfaces) -> GridField:
         return _sum_of_interfaces(flux) * self._column(1 / (2 * self.levels.thickness), flux)
+
+    def _vertical(self, matrix: np.ndarray, x: GridField) -> Array:
+        """Multiply the columns by a matrix.
+
+        One small product per longitude: a single large one would transpose the fields.
+        """
+        each = np.broadcast_to(matrix, (self.grid.nlon, *matrix.shape))
+        return jnp.einsum("ikh,ihj->ikj", jnp.asarray(each, x.dtype), x)
 
     # ---- spectral part, axes (m, re/im, level, n) -------------------------------------------
 
@@ -286,8 +294,7 @@ class SpeedyDynamics(Dynamics):
 
     def _mean(self, x: GridField) -> FlatField:
         """Vertical mean, kept as one level."""
-        weights = jnp.asarray(self.levels.thickness, x.dtype)
-        return jnp.einsum("k,ikj->ij", weights, x)[:, None]
+        return self._vertical(self.levels.thickness[None], x)
 
     def _levels_matrix(self, matrix: np.ndarray, x: Spectrum) -> Array:
         return jnp.einsum("kh,mchn->mckn", jnp.asarray(matrix, x.dtype), x)
@@ -302,9 +309,11 @@ def add_physics(tendency: dict[str, Array], physics: Tendency) -> dict[str, Arra
     return tendency | added
 
 
+def _with_ends(inner: np.ndarray) -> np.ndarray:
+    """Add zeros for top and surface to values, or rows, for the inner interfaces."""
+    return np.pad(inner, [(1, 1)] + [(0, 0)] * (inner.ndim - 1))
+
+
 def _sum_of_interfaces(x: Interfaces) -> GridField:
-    """Sum the values at both interfaces of each layer; top and surface contribute nothing."""
-    nothing = [(0, 0), (0, 0)]
-    below = jnp.pad(x, [nothing[0], (0, 1), nothing[1]])
-    above = jnp.pad(x, [nothing[0], (1, 0), nothing[1]])
-    return below + above
+    """Sum the values at both interfaces of each layer."""
+    return x[:, 1:] + x[:, :-1]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jcm.constants import HOUR, Constants
@@ -28,7 +29,7 @@ from jcm.physics.smooth import (
     scaled,
     step,
 )
-from jcm.vertical import Levels, along_levels
+from jcm.vertical import Levels, along_levels, combine_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
 
@@ -145,15 +146,18 @@ def convection(
     excess = updraught.vapour[:-2] - updraught.mass[:-2] * saturated
     rain = top[:-1] * positive(excess, scaled(widths.precipitation, 1 / scale))
     crossed = _share_crossed(top)
+    moved = _flux_convergence(levels.count)
+    formed = np.eye(levels.count)[:, 2 : 2 + len(rain)]
     dryness = parameters.secondary_humidity_threshold * saturation_humidity - humidity
     secondary = crossed[:-1] * parameters.secondary_mass_flux_ratio * positive(
         dryness[3:-1], widths.secondary_flux
     )  # fmt: skip
-    energy = _convergence(crossed * updraught.net_energy)
-    energy = energy + constants.latent_heat * _on_layers(rain, 2, levels.count)
-    vapour = _convergence(crossed * updraught.net_vapour) - _on_layers(rain, 2, levels.count)
-    exchange = jnp.concatenate([secondary, -jnp.sum(secondary, axis=0, keepdims=True)])
-    vapour = vapour + _on_layers(exchange, 3, levels.count)
+    energy = combine_levels(
+        np.hstack([moved, constants.latent_heat * formed]),
+        jnp.concatenate([crossed * updraught.net_energy, rain]))
+    vapour = combine_levels(
+        np.hstack([moved, -formed, _exchange_convergence(levels.count, len(secondary))]),
+        jnp.concatenate([crossed * updraught.net_vapour, rain, secondary]))
 
     converting = active * crossed[-1]
     weights = _on_layers(active * top[:-1], 2, levels.count)
@@ -310,7 +314,13 @@ def _share_crossed(top: Array) -> Array:
     return jnp.stack([*crossed, crossed[-1], crossed[-1]])
 
 
-def _convergence(flux: Array) -> Array:
-    """Flux through the lower interfaces of layers 3 to K - 1, upwards, to net flux into layers."""
-    padded = jnp.pad(flux, [(3, 1), *[(0, 0)] * (flux.ndim - 1)])
-    return padded[1:] - padded[:-1]
+def _flux_convergence(count: int) -> np.ndarray:
+    """Return the matrix from upward fluxes below layers 3 to K - 1 to the gain of all layers."""
+    return np.diff(np.eye(count + 1)[:, 3:count], axis=0)
+
+
+def _exchange_convergence(count: int, fluxes: int) -> np.ndarray:
+    """Return the matrix from fluxes out of the updraught into layers 4, ... to their gain."""
+    gain = np.eye(count)[:, 3 : 3 + fluxes]
+    gain[3 + fluxes] = -1
+    return gain

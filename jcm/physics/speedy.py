@@ -184,8 +184,9 @@ class SpeedyPhysics(Physics):
             energy, relative, q, saturation, columns.geopotential, deep.active,
             parameters=p.vertical_diffusion, widths=widths.vertical_diffusion, **common)
 
-        lowest = along_levels(np.array(self.levels.half[1:]), q) == 1
-        at_surface = lambda flux, factor: jnp.where(lowest, flux * factor, 0)  # noqa: E731
+        # A concatenation, because a product with a mask would compute the flux in every layer.
+        at_surface = lambda flux, factor: jnp.concatenate(  # noqa: E731
+            [jnp.zeros_like(q[:-1]), (flux * factor[-1])[None]])
         tendency = Tendency(
             eastward_wind=at_surface(surface.mean.eastward_stress, mass),
             northward_wind=at_surface(surface.mean.northward_stress, mass),

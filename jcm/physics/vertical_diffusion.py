@@ -20,7 +20,7 @@ from jcm.constants import DAY, HOUR, Constants
 from jcm.parameters import parameter
 from jcm.physics import smooth
 from jcm.physics.smooth import DiffusionWidths
-from jcm.vertical import Levels, along_levels
+from jcm.vertical import Levels, along_levels, combine_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
 
@@ -89,19 +89,27 @@ def vertical_diffusion(
     diffused = _moisture_fluxes(relative_humidity, saturation_humidity, levels, p, widths)
     adjusted = _adjustment_fluxes(static_energy, geopotential, levels, p, constants, widths)
 
-    # Heat leaves all of the column below evenly. Below the last interface that is one layer, so
-    # the heat flux of shallow convection is added there.
-    upward = jnp.concatenate([adjusted[:-1], adjusted[-1:] + heat])
-    column_below = along_levels(1 - np.array(levels.half[1:-1]), static_energy)
-    drawn = jnp.cumsum(upward / column_below, axis=0)
-    thickness = along_levels(levels.thickness, static_energy)
-    edge = jnp.zeros_like(heat)[None]
-    warming = jnp.concatenate([upward, edge]) / thickness - jnp.concatenate([edge, drawn])
-
+    warming = combine_levels(
+        _heat_convergence(levels), jnp.concatenate([adjusted[:-1], adjusted[-1:] + heat]))
     # No moisture passes the two uppermost interfaces.
-    upward = jnp.concatenate([edge, edge, diffused, moisture[None], edge])
-    moistening = jnp.diff(upward, axis=0, prepend=edge) / thickness
+    moistening = combine_levels(
+        _moisture_convergence(levels)[:, 2:], jnp.concatenate([diffused, moisture[None]]))
     return VerticalDiffusion(temperature_tendency=warming, humidity_tendency=moistening)
+
+
+def _heat_convergence(levels: Levels) -> np.ndarray:
+    """Return the matrix from upward heat fluxes through the inner interfaces to warming.
+
+    A layer gains what passes its lower interface. That heat leaves all of the column below
+    evenly; below the last interface that is one layer.
+    """
+    gain = np.eye(levels.count)[:, :-1] / levels.thickness[:, None]
+    return gain - np.tri(levels.count, levels.count - 1, -1) / (1 - np.array(levels.half[1:-1]))
+
+
+def _moisture_convergence(levels: Levels) -> np.ndarray:
+    """Return the matrix from upward fluxes through the inner interfaces to moistening."""
+    return np.diff(np.eye(levels.count + 1)[:, 1:-1], axis=0) / levels.thickness[:, None]
 
 
 def _moisture_rate(levels: Levels, p: VerticalDiffusionParameters) -> Array:
