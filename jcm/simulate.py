@@ -147,8 +147,9 @@ def compile_window(
 
 @eqx.filter_jit
 def _window(
-    model: Model, inputs: Inputs, steps: Array, average: bool, observe: tuple[str, ...] | None
-) -> tuple[State, Fields]:
+    model: Model, inputs: Inputs, steps: Array | np.int32, average: bool,
+    observe: tuple[str, ...] | None,
+) -> tuple[State, Fields]:  # fmt: skip
     """Integrate any number of steps, and return one output."""
     step, nothing, finish = _pieces(model, inputs, average, observe)
     return finish(steps, jax.lax.fori_loop(

@@ -95,7 +95,8 @@ def measured(tmp_path_factory):
     """The command on the smallest model, one day, one repeat; content of the file, and output."""
     path = tmp_path_factory.mktemp("benchmark") / "out.json"
     result = command(
-        "--grid", "T21", "--days", "1", "--repeats", "1", "--no-profile", "--markdown", "--json", str(path))  # fmt: skip
+        "--grid", "T21", "--days", "1", "--repeats", "1", "--no-profile", "--markdown",
+        "--json", str(path))  # fmt: skip
     assert result.exit_code == 0, result.output
     return json.loads(path.read_text()), result.stdout
 
@@ -210,7 +211,7 @@ def test_names_and_numbers_are_given_with_commas_or_repeated():
 def dry():
     """A model that compiles fast, at rest."""
     model = jcm.build_model("T21L5", physics="held_suarez")
-    forcing = jcm.aquaplanet_forcing(model.grid)
+    forcing = jcm.aquaplanet_forcing(model.grid, gravity=model.constants.gravity)
     return model, jcm.default_inputs(model, state="rest", forcing=forcing)
 
 
