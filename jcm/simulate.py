@@ -246,12 +246,15 @@ def advance(
 
 
 def state_fields(model: Model, columns: Columns) -> Fields:
-    """Return the atmosphere as output variables."""
+    """Return the atmosphere as output variables.
+
+    Humidity below zero, a ripple of the spectra, counts as zero, as it does for the physics.
+    """
     return {
         "eastward_wind": columns.eastward_wind,
         "northward_wind": columns.northward_wind,
         "air_temperature": columns.temperature,
-        "specific_humidity": columns.specific_humidity,
+        "specific_humidity": jnp.maximum(columns.specific_humidity, 0),
         "geopotential_height": columns.geopotential / model.constants.gravity,
         "surface_air_pressure": columns.surface_pressure * model.constants.reference_pressure,
     }
