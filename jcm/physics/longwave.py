@@ -12,6 +12,7 @@ computed before the surface fluxes, the upward flux after them.
 """
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -194,19 +195,15 @@ def longwave_down(
     emission, gradient = _emission(temperature, levels, p, constants, widths)
     absorptivity = 1 - optics.transmissivity
     fractions = band_fractions(temperature, p.black_band_fraction, widths)
-    source = absorptivity * (fractions * (emission + absorptivity * gradient))
+    source = absorptivity * (
+        fractions * (_in_bands(emission) + absorptivity * _in_bands(gradient)))
 
-    flux = jnp.zeros_like(source[:, 0])
-    absorption = []
-    for k in range(levels.count):
-        below = optics.transmissivity[:, k] * flux + source[:, k]
-        absorption.append(jnp.sum(flux - below, axis=0))
-        flux = below
+    flux, absorption = _pass(jnp.zeros_like(source[:, 0]), optics.transmissivity, source)
     black = p.black_band_fraction * p.surface_emissivity * emission[-1]
-    absorption[-1] = absorption[-1] - black
+    absorption = jnp.concatenate([absorption[:-1], (absorption[-1] - black)[None]])
     return LongwaveDown(
         surface_downward=p.surface_emissivity * jnp.sum(flux, axis=0) + black,
-        absorption=jnp.stack(absorption),
+        absorption=absorption,
         band_flux=flux,
         emission=emission,
         emission_gradient=gradient,
@@ -244,29 +241,48 @@ def longwave_up(
     p = parameters
     absorptivity = 1 - optics.transmissivity
     fractions = band_fractions(temperature, p.black_band_fraction, widths)
-    source = absorptivity * (fractions * (down.emission - absorptivity * down.emission_gradient))
+    source = absorptivity * (fractions * (
+        _in_bands(down.emission) - absorptivity * _in_bands(down.emission_gradient)))
 
     emitted = band_fractions(surface_temperature, p.black_band_fraction, widths) * surface_emission
     flux = emitted + (1 - p.surface_emissivity) * down.band_flux
-    absorption = [flux[0]] * levels.count
-    for k in reversed(range(levels.count)):
-        above = optics.transmissivity[:, k] * flux + source[:, k]
-        absorption[k] = jnp.sum(flux - above, axis=0)
-        flux = above
+    flux, absorption = _pass(flux, optics.transmissivity, source, upward=True)
     black = [
         float(thickness) * optics.stratospheric_emission * down.emission[k]
         for k, thickness in enumerate(levels.thickness[:2])
     ]
     black[0] = black[0] + optics.polar_night_cooling
-    absorption[0] = absorption[0] - black[0]
-    absorption[1] = absorption[1] - black[1]
-    absorption[-1] = absorption[-1] + p.black_band_fraction * surface_emission
+    lowest = absorption[-1] + p.black_band_fraction * surface_emission
+    absorption = jnp.concatenate(
+        [absorption[:2] - jnp.stack(black), absorption[2:-1], lowest[None]])
     return LongwaveUp(
-        absorption=down.absorption + jnp.stack(absorption),
+        absorption=down.absorption + absorption,
         surface_net=surface_emission - down.surface_downward,
         toa_outgoing=black[0] + black[1] + jnp.sum(flux, axis=0),
         band_flux=flux,
     )
+
+
+def _in_bands(x: Array) -> Array:
+    """Repeat for each band; the reverse of stacking is a plain sum, faster than a reduction."""
+    return jnp.stack([x] * 4)
+
+
+def _pass(
+    flux: Array, transmissivity: Array, source: Array, *, upward: bool = False
+) -> tuple[Array, Array]:
+    """Return the flux that leaves the column, and what each layer takes from all bands.
+
+    A loop of the compiled program: written out, each layer of the reverse mode would repeat those
+    before it.
+    """
+
+    def through(entering: Array, layer: tuple[Array, Array]) -> tuple[Array, Array]:
+        leaving = layer[0] * entering + layer[1]
+        return leaving, jnp.sum(entering - leaving, axis=0)
+
+    layers = jnp.moveaxis(transmissivity, 1, 0), jnp.moveaxis(source, 1, 0)
+    return jax.lax.scan(through, flux, layers, reverse=upward)
 
 
 def band_fractions(
