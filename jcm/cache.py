@@ -27,7 +27,7 @@ def keep_compiled_programs() -> None:
     `JAX_COMPILATION_CACHE_DIR` chooses another folder and `JAX_ENABLE_COMPILATION_CACHE=0`
     switches it off; so do the same settings in `jax.config` before the package is imported.
     """
-    if jax.config.jax_compilation_cache_dir is not None:
+    if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
         return
     folder = cache_directory() / "compiled"
     try:
