@@ -369,3 +369,16 @@ def test_one_year_has_no_noise(model_like_reference):
     assert found["fields"]["t"] == {"rmse": 0.0, "noise": None, "ratio": None}
     table = {"years": 1, "changes": {"x": found, "y": {"failed": "it blew up"}}}
     assert "it blew up" in study.attribution.report(table)
+
+
+@pytest.mark.parametrize(("row", "folder"), [
+    ("diffusion on all layers", "speedy_f90_T30L8"),
+    ("diffusion on the top layer", "speedy_f90_T30L8_stratospheric_diffusion-top"),
+])  # fmt: skip
+def test_the_readme_quotes_the_committed_ratios(row, folder):
+    judged = json.loads((STUDY / "results" / folder / "summary.json").read_text())["judged"]
+    lines = (STUDY / "README.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {row}, first"))
+    quoted = [float(x) for x in lines[start + 1].split("|")[2:-1]]
+    fields = ("u", "t", "q", "prec", "olr", "ps")
+    assert quoted == [pytest.approx(judged[name]["ratio"], abs=0.0051) for name in fields]

@@ -1,3 +1,5 @@
+import importlib
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -6,8 +8,11 @@ import pytest
 
 import jcm
 from jcm.calendar import parse_date
-from jcm.simulate import state_fields
+from jcm.simulate import compile_window, state_fields
+from jcm.state import Columns
 
+# The package gives the name of this module to its function.
+SIMULATE = importlib.import_module("jcm.simulate")
 STEP = 1 / 36
 OBSERVED = ("air_temperature", "precipitation_flux", "toa_outgoing_longwave_flux")
 
@@ -66,6 +71,61 @@ def test_two_runs_of_half_the_length_are_one_run(counted, small_model, small_inp
         state, _ = jcm.simulate(small_model, inputs, days=3 * STEP, observe=())
     for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-25)
+
+
+def test_every_length_and_window_uses_one_program(monkeypatch, small_model, small_inputs):
+    traces, pieces = [], SIMULATE._pieces
+    monkeypatch.setattr(
+        SIMULATE, "_pieces", lambda *given: traces.append(given) or pieces(*given))
+    for steps, every in (1, 1), (2, 1), (3, 3), (4, 2), (5, 5):
+        # No other test observes this variable alone, so its program is not there yet.
+        _, fields = jcm.simulate(
+            small_model, small_inputs, days=steps * STEP, every=every * STEP,
+            observe=("near_surface_eastward_wind",))  # fmt: skip
+        assert len(fields["near_surface_eastward_wind"]) == steps // every
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_a_run_inside_a_transformation_is_the_run_outside(average, small_model, small_inputs):
+    def run(inputs):
+        return jcm.simulate(
+            small_model, inputs, days=4 * STEP, every=2 * STEP, average=average,
+            observe=OBSERVED)  # fmt: skip
+
+    for a, b in zip(
+        jax.tree.leaves(run(small_inputs)),
+        jax.tree.leaves(eqx.filter_jit(run)(small_inputs)), strict=True,
+    ):  # fmt: skip
+        # Shapes and types too: the outside has a host loop, the inside a scan.
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
+
+
+def test_a_compiled_window_is_a_run_of_one_output(small_model, small_inputs):
+    program = compile_window(small_model, small_inputs, observe=OBSERVED)
+    for steps in (1, 3):
+        state, fields = program(small_model, small_inputs, steps)
+        expected = jcm.simulate(small_model, small_inputs, days=steps * STEP, observe=OBSERVED)
+        assert int(state.step) == int(small_inputs.state.step) + steps
+        for name in OBSERVED:
+            np.testing.assert_array_equal(fields[name], expected[1][name][0])
+
+
+def test_humidity_below_zero_counts_as_zero_in_output(small_model):
+    humidity = jnp.array([[-1e-4, 0.0, 2e-3]])
+    zero = jnp.zeros_like(humidity)
+    columns = Columns(zero, zero, zero, humidity, zero, zero[0])
+    output = state_fields(small_model, columns)["specific_humidity"]
+    np.testing.assert_array_equal(output, [[0, 0, 2e-3]])
+
+
+def test_ripples_of_humidity_are_in_the_state_but_not_in_output(small_model, small_inputs):
+    state, fields = jcm.simulate(
+        small_model, small_inputs, days=STEP, observe=("specific_humidity",))
+    raw = small_model.transform.synthesis(state.previous.specific_humidity)
+    assert float(raw.min()) < 0
+    assert float(fields["specific_humidity"].min()) == 0
 
 
 def test_the_mean_of_output_means_is_the_mean_of_the_run(small_model, small_inputs):

@@ -137,6 +137,36 @@ def test_the_shortest_wave_decays_as_the_diffusion_says():
         after.specific_humidity[3, 0, :, 18], 1e-3 / (1 + 2400 / 8640), rtol=1e-12)
 
 
+def test_nothing_passes_top_and_surface():
+    model = jcm.build_model("T21L8")
+    rng = np.random.default_rng(1)
+    shape = (model.grid.nlon, 8, model.grid.nlat)
+    u, v, d, x = (jnp.asarray(rng.standard_normal(shape)) for _ in range(4))
+    gradient = tuple(jnp.asarray(rng.standard_normal((shape[0], 1, shape[2]))) for _ in range(2))
+    velocity, without, _ = model.dynamics.interface_velocity(
+        DynamicsFields(u, v, u, d, x, x, gradient))
+    for field in velocity, without:
+        assert field.shape == (shape[0], 9, shape[2])
+        np.testing.assert_array_equal(field[:, [0, -1]], 0)
+        assert np.all(np.abs(field[:, 1:-1]).max(axis=(0, 2)) > 0)
+
+
+def test_vertical_advection_is_the_mean_flux_of_both_interfaces():
+    model = jcm.build_model("T21L8")
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((model.grid.nlon, 8, model.grid.nlat))
+    velocity = rng.standard_normal((model.grid.nlon, 9, model.grid.nlat))
+    velocity[:, [0, -1]] = 0
+    expected = np.zeros_like(x)
+    for k, thickness in enumerate(model.levels.thickness):
+        for interface in (k, k + 1):
+            if 0 < interface < 8:
+                jump = x[:, interface] - x[:, interface - 1]
+                expected[:, k] -= velocity[:, interface] * jump / (2 * thickness)
+    result = model.dynamics._advection(jnp.asarray(velocity), jnp.asarray(x))
+    np.testing.assert_allclose(result, expected, rtol=1e-12, atol=1e-12)
+
+
 def test_vertical_transport_conserves_what_is_transported():
     model = jcm.build_model("T21L8")
     rng = np.random.default_rng(0)
