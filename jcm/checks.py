@@ -8,6 +8,7 @@ import numpy as np
 
 from jcm.model import Model
 from jcm.parameters import descriptions, get, leaf_names
+from jcm.run_directory import RECORD
 from jcm.simulate import Inputs, check_widths
 
 #: Rounding allowed outside bounds, as a part of the value.
@@ -31,7 +32,7 @@ def check_directory(directory: str | Path) -> Path:
     if directory.exists() and not directory.is_dir():
         raise FileExistsError(
             f"{str(directory)!r} is a file; expected a new or empty directory for the output")
-    if (directory / "experiment.json").exists():
+    if (directory / RECORD).exists():
         raise FileExistsError(
             f"the output directory {str(directory)!r} is not empty, it has a run; go on with "
             f"`jcm resume {directory}`, or give another directory")

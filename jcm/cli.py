@@ -140,7 +140,7 @@ def benchmark(
     """Measure speed, gradients, start and memory, also beside another model."""
     with _one_line_errors():
         import jcm.benchmark as benchmark
-        from jcm.files import replacing
+        from jcm.files import write_text
 
         settings = benchmark.Settings(
             benchmark.model_names(grid), benchmark.numbers("--members", members, int),
@@ -149,8 +149,7 @@ def benchmark(
         benchmark.check(settings, json_file)
         content = benchmark.measure(settings, lambda text: typer.echo(text, err=True))
         if json_file is not None:
-            with replacing(json_file) as temporary:
-                temporary.write_text(json.dumps(content, indent=2) + "\n")
+            write_text(json_file, json.dumps(content, indent=2) + "\n")
         if as_markdown:
             typer.echo(benchmark.markdown(content))
         else:
@@ -304,7 +303,9 @@ def _number_or_text(text: str | None) -> float | str | None:
 
 def _report(path: Path) -> None:
     """Print what a run has made and how fast it was."""
-    log = json.loads((path.parent / "run.json").read_text())
+    from jcm.run_directory import read_log
+
+    log = read_log(path.parent)
     typer.echo(
         f"{path}: {log['days']:g} days of {log['model']}, "
         f"{log['simulated_years_per_day']:.3g} simulated years per day "

@@ -141,7 +141,7 @@ def _integrate(this: Run, seconds: _Seconds, progress: bool) -> None:
                 if what is not None:
                     break
                 chunk.append(fields)
-                current, wind = Inputs(*_constant(current), state), _strongest_wind(fields)
+                current, wind = current.with_state(state), _strongest_wind(fields)
                 share = (edges[index + 1] - edges[this.done]) / (edges[-1] - edges[this.done])
                 bar.update(
                     task, completed=edges[index + 1], description="integrating",
@@ -149,10 +149,6 @@ def _integrate(this: Run, seconds: _Seconds, progress: bool) -> None:
             began = time.perf_counter()
             _write_chunk(this, chunk, first, current.state, wind, what)
             seconds.writing += time.perf_counter() - began
-
-
-def _constant(inputs: Inputs) -> tuple[Any, Any]:
-    return inputs.parameters, inputs.forcing
 
 
 def _write_chunk(

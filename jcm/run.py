@@ -198,9 +198,9 @@ def _resumed(
             "or start the run anew in another directory")
     with explained(directory, RECORD, done):
         write_record(directory, record)
-    inputs = Inputs(inputs.parameters, inputs.forcing, _plain_arrays(state))
-    return Run(model, inputs, directory, settings, plan, identified, done,
-                None if restart is None else restart.wind)  # fmt: skip
+    return Run(
+        model, inputs.with_state(_plain_arrays(state)), directory, settings, plan, identified,
+        done, None if restart is None else restart.wind)
 
 
 def _rebuilt(directory: Path, record: Record, *, with_state: bool) -> tuple[Model, Inputs]:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from jcm.files import remove, remove_leftovers, replacing
+from jcm.files import remove, remove_leftovers, write_text
 from jcm.join import Piece, count_outputs, join_netcdf, join_zarr
 from jcm.output import write_dataset
 from jcm.restart import FORMAT
@@ -61,8 +61,7 @@ def write_record(directory: Path, record: Record) -> None:
         "identity": record.identity,
         "experiment": record.experiment,
     }
-    with replacing(directory / RECORD) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(directory / RECORD, json.dumps(content, indent=1) + "\n")
 
 
 def read_record(directory: Path) -> Record:
@@ -181,8 +180,7 @@ def join_parts(directory: Path, settings: Settings, per_chunk: int) -> Path:
 
 def write_log(directory: Path, content: Mapping[str, Any]) -> None:
     """Write `run.json`."""
-    with replacing(directory / LOG) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n")
+    write_text(directory / LOG, json.dumps(content, indent=2) + "\n")
 
 
 def read_log(directory: Path) -> dict[str, Any]:

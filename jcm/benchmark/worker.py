@@ -133,8 +133,7 @@ def _ensemble(members: int, days: float) -> Any:
     def run(model, inputs, states):
         axes = eqx.tree_at(lambda state: state.step, jax.tree.map(lambda _: 0, states), None)
         one = lambda state: jcm.simulate(  # noqa: E731
-            model, jcm.Inputs(inputs.parameters, inputs.forcing, state), days=days, observe=(),
-            checkpoint="none")[0]  # fmt: skip
+            model, inputs.with_state(state), days=days, observe=(), checkpoint="none")[0]
         return jax.vmap(one, in_axes=(axes,), out_axes=axes)(states)
 
     return run

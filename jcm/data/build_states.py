@@ -57,7 +57,7 @@ def advance_in_chunks(model: jcm.Model, inputs: jcm.Inputs, state: jcm.State, da
     while days:
         chunk = min(days, 30)
         state, fields = jcm.simulate(
-            model, jcm.Inputs(inputs.parameters, inputs.forcing, state), days=chunk,
+            model, inputs.with_state(state), days=chunk,
             observe=["eastward_wind", "air_temperature"])  # fmt: skip
         wind = float(np.abs(fields["eastward_wind"]).max())
         warmth = float(np.asarray(fields["air_temperature"])[0, -1].mean())

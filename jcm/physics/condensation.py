@@ -94,6 +94,7 @@ def condensation(
     drying = limited if cap == "heating_and_drying" else rate
 
     layer_mass = constants.reference_pressure / constants.gravity * levels.thickness[1:]
+    # Added one by one: the compiler's reduction is several times slower.
     fallen = sum(along_levels(layer_mass, drying) * drying)
     above = jnp.zeros_like(humidity[:1])
     own_top = jnp.concatenate([above, first_passing(step(excess, onset))])

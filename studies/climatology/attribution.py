@@ -21,12 +21,12 @@ import numpy as np
 import xarray as xr
 from climate import BY_YEAR, FIELDS
 from compare import JUDGED, rms, weights
-from run import HERE, simulate_climate, write_text
+from run import HERE, simulate_climate
 from simulation import Configuration
 from tables import markdown
 
 import jcm
-from jcm.files import replacing
+from jcm.files import replacing, write_text
 from jcm.options import PRESET_PARAMETERS, PRESETS
 from jcm.parameters import get
 

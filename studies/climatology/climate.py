@@ -7,7 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-DAY = 86400.0
+from jcm.constants import DAY
+
+#: Gravity of the reference [m s-2].
 GRAVITY = 9.81
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 from climate import BY_YEAR, FIELDS
 
-from jcm.constants import EARTH
+from jcm.constants import DAY, EARTH
 from jcm.grid import make_grid
 from jcm.transform import Transform
 
@@ -26,8 +26,8 @@ JUDGED = {"u": 90.0, "t": 90.0, "q": 90.0, "prec": 90.0, "olr": 90.0, "ps": 75.0
 RINGING, RINGING_ALLOWED = (21, 30), 1.2
 #: Land fraction from which a cell is land where precipitation over land is left out.
 LAND = 0.5
-#: Latent heat of the reference [J kg-1], and seconds in a day.
-LATENT_HEAT, DAY = 2.501e6, 86400.0
+#: Latent heat of the reference [J kg-1].
+LATENT_HEAT = 2.501e6
 KINDS = ("annual zonal", "annual grid", "monthly zonal")
 
 

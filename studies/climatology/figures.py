@@ -17,7 +17,6 @@ import numpy as np
 import observations
 import xarray as xr
 from compare import (
-    DAY,
     LATENT_HEAT,
     budget,
     global_mean,

@@ -12,10 +12,10 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from compare import DAY, check_grid, rms
+from compare import check_grid, rms
 from tables import markdown
 
-from jcm.constants import EARTH
+from jcm.constants import DAY, EARTH
 from jcm.data import data_path
 from jcm.pressure_levels import to_pressure_levels
 from jcm.vertical import Levels

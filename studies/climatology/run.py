@@ -24,7 +24,7 @@ from simulation import Configuration, integrate
 from tables import reference_report, write_csv
 
 from jcm.data import data_path
-from jcm.files import replacing
+from jcm.files import write_text
 from jcm.grid import parse_resolution
 from jcm.output import write_dataset
 
@@ -117,12 +117,6 @@ def simulate_climate(
             {name: (("lat", "lon"), boundaries[name].values) for name in boundaries.data_vars})
     write_dataset(climate, directory / "climatology.nc")
     return climate
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file at once."""
-    with replacing(path) as temporary:
-        temporary.write_text(text)
 
 
 def study(arguments: argparse.Namespace, directory: Path | None = None) -> dict[str, Any]:

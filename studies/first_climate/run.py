@@ -47,7 +47,7 @@ def simulate_year(days: int, grid: str) -> xr.Dataset:
     parts, state = [], inputs.state
     for _ in range(max(1, days // 30)):
         state, fields = jcm.simulate(
-            model, jcm.Inputs(inputs.parameters, inputs.forcing, state), days=min(days, 30))
+            model, inputs.with_state(state), days=min(days, 30))
         parts.append({name: np.asarray(x, float) for name, x in fields.items()})
     fields = {name: np.concatenate([p[name] for p in parts]) for name in parts[0]}
     return jcm.to_dataset(model, fields, every=min(days, 30), inputs=inputs)

@@ -30,7 +30,7 @@ from reports import TRENDS, annual_means, case_table, trends
 
 import jcm
 from jcm.constants import DAY
-from jcm.files import replacing
+from jcm.files import replacing, write_text
 from jcm.model import Model
 from jcm.restart import Restart, identity, newest_restart, write_restart
 from jcm.simulate import compile_window
@@ -153,10 +153,9 @@ def run_window(
     whole, began = left, time.perf_counter()
     while left:
         steps = min(left, round(look * model.steps_per_day))
-        inputs = jcm.Inputs(inputs.parameters, inputs.forcing, state)
-        state, fields = program(model, inputs, steps)
-        inputs = jcm.Inputs(inputs.parameters, inputs.forcing, state)
-        row = global_state(model, jax.block_until_ready(atmosphere(model, inputs)))
+        state, fields = program(model, inputs.with_state(state), steps)
+        row = global_state(
+            model, jax.block_until_ready(atmosphere(model, inputs.with_state(state))))
         winds.append(row.pop("strongest_wind_m_s-1"))
         for name, (variable, factor) in MEANS.items():
             field = np.asarray(fields[variable], float)
@@ -327,8 +326,8 @@ def main() -> None:
         result = run_case(name)
         summary = json.loads(path.read_text()) if path.exists() else {}
         summary = {k: (summary | {name: result})[k] for k in known if k in summary or k == name}
-        path.write_text(json.dumps(summary, indent=1) + "\n")
-        (HERE / "summary.md").write_text("<!-- written by run.py -->\n\n" + report(summary))
+        write_text(path, json.dumps(summary, indent=1) + "\n")
+        write_text(HERE / "summary.md", "<!-- written by run.py -->\n\n" + report(summary))
         print(report({name: result}), flush=True)
 
 

@@ -10,31 +10,16 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import command_line
 import numpy as np
 import pytest
 import xarray as xr
-from typer.testing import CliRunner, Result
+from command_line import jcm
+from typer.testing import Result
 
-from jcm.cli import app
 from jcm.restart import restart_files
 
-EXPERIMENT = """
-[model]
-grid = "T21L5"
-physics = "held_suarez"
-[forcing]
-kind = "aquaplanet"
-[state]
-kind = "rest"
-[run]
-days = 1
-every = 0.25
-chunk = 0.5
-"""
-
-
-def jcm(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(x) for x in arguments])
+EXPERIMENT = command_line.EXPERIMENT + "chunk = 0.5\n"
 
 
 def write(folder: Path, text: str = EXPERIMENT) -> Path:

@@ -6,27 +6,9 @@ from pathlib import Path
 
 import pytest
 import xarray as xr
-from typer.testing import CliRunner, Result
+from command_line import EXPERIMENT, jcm
 
-from jcm.cli import app
 from jcm.options import DESCRIPTIONS
-
-EXPERIMENT = """
-[model]
-grid = "T21L5"
-physics = "held_suarez"
-[forcing]
-kind = "aquaplanet"
-[state]
-kind = "rest"
-[run]
-days = 1
-every = 0.25
-"""
-
-
-def jcm(*arguments: str) -> Result:
-    return CliRunner().invoke(app, arguments)
 
 
 @pytest.fixture(scope="module")

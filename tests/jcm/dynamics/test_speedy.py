@@ -137,16 +137,19 @@ def test_the_shortest_wave_decays_as_the_diffusion_says():
         after.specific_humidity[3, 0, :, 18], 1e-3 / (1 + 2400 / 8640), rtol=1e-12)
 
 
-def test_nothing_passes_top_and_surface():
-    model = jcm.build_model("T21L8")
-    rng = np.random.default_rng(1)
+def random_fields(model):
+    rng = np.random.default_rng(0)
     shape = (model.grid.nlon, 8, model.grid.nlat)
     u, v, d, x = (jnp.asarray(rng.standard_normal(shape)) for _ in range(4))
     gradient = tuple(jnp.asarray(rng.standard_normal((shape[0], 1, shape[2]))) for _ in range(2))
-    velocity, without, _ = model.dynamics.interface_velocity(
-        DynamicsFields(u, v, u, d, x, x, gradient))
+    return DynamicsFields(u, v, u, d, x, x, gradient)
+
+
+def test_nothing_passes_top_and_surface():
+    model = jcm.build_model("T21L8")
+    velocity, without, _ = model.dynamics.interface_velocity(random_fields(model))
     for field in velocity, without:
-        assert field.shape == (shape[0], 9, shape[2])
+        assert field.shape == (model.grid.nlon, 9, model.grid.nlat)
         np.testing.assert_array_equal(field[:, [0, -1]], 0)
         assert np.all(np.abs(field[:, 1:-1]).max(axis=(0, 2)) > 0)
 
@@ -169,11 +172,8 @@ def test_vertical_advection_is_the_mean_flux_of_both_interfaces():
 
 def test_vertical_transport_conserves_what_is_transported():
     model = jcm.build_model("T21L8")
-    rng = np.random.default_rng(0)
-    shape = (model.grid.nlon, 8, model.grid.nlat)
-    u, v, d, x = (jnp.asarray(rng.standard_normal(shape)) for _ in range(4))
-    gradient = tuple(jnp.asarray(rng.standard_normal((shape[0], 1, shape[2]))) for _ in range(2))
-    fields = DynamicsFields(u, v, u, d, x, x, gradient)
+    fields = random_fields(model)
+    d, x = fields.divergence, fields.temperature
     velocity, _, p = model.dynamics.interface_velocity(fields)
     # In flux form, -d(sigma-dot x) = advection + x (horizontal divergence), which sums to zero.
     thickness = model.levels.thickness[:, None]
