@@ -1,14 +1,13 @@
 """Integrate one configuration month by month, so that a study that was stopped goes on.
 
 A folder holds `configuration.json`, `boundaries.nc`, one file of means over all time steps for each
-month, `monthly/YYYY-MM.nc`, and the state at the end of the last of them, `state_YYYY-MM.eqx`.
+month, `monthly/YYYY-MM.nc`, and restart files, see `jcm.restart`, with the number of months done.
 """
 
 import calendar
 import dataclasses
 import datetime
 import json
-import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,12 +21,12 @@ import xarray as xr
 from climate import FIELDS
 
 import jcm
-from jcm.files import replacing
+from jcm.files import write_text
 from jcm.output import first_day, to_dataset, write_dataset
 from jcm.parameters import get, leaf_names
+from jcm.restart import Restart, identity, newest_restart, write_restart
 
 VARIABLES = tuple(dict.fromkeys(field.variable for field in FIELDS.values()))
-LABEL = re.compile(r"state_(\d{4}-\d{2})\.eqx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,14 +135,20 @@ def integrate(configuration: Configuration, directory: Path, months: int) -> lis
     (directory / "monthly").mkdir(parents=True, exist_ok=True)
     _check(directory, _facts(configuration, model, inputs))
     _write_boundaries(model, inputs, directory / "boundaries.nc")
-    done, inputs = _resume(inputs, directory, [label for label, _ in wanted])
+    steps = np.cumsum([0, *(days * model.steps_per_day for _, days in wanted)])
+    edges, identified = tuple(steps.tolist()), identity(model, inputs)
+    done = 0
+    restart = newest_restart(directory, edges, identified, inputs.state)
+    if restart is not None and all(path.exists() for path in paths[: restart.outputs]):
+        done, inputs = restart.outputs, inputs.with_state(restart.state)
     print(f"{configuration.name}: {done} of {months} months are there", flush=True)
     seconds: list[float] = []
     for index in range(done, months):
         label, days = wanted[index]
         began = time.perf_counter()
         inputs = _month(model, inputs, paths[index], days)
-        _save_state(inputs, directory, label)
+        write_restart(
+            directory, identified, Restart(index + 1, edges[index + 1], None, inputs.state))
         seconds.append(time.perf_counter() - began)
         # The first month holds the compilation.
         typical = float(np.mean(seconds[1:] or seconds))
@@ -165,32 +170,7 @@ def _month(model: jcm.Model, inputs: jcm.Inputs, path: Path, days: int) -> jcm.I
     dataset = to_dataset(
         model, fields, inputs=inputs, start=first_day(model, inputs), every=days)
     write_dataset(dataset, path)
-    return jcm.Inputs(inputs.parameters, inputs.forcing, state)
-
-
-def _save_state(inputs: jcm.Inputs, directory: Path, label: str) -> None:
-    """Write the state after the month, then remove the one before."""
-    old = [path for path in directory.glob("state_*.eqx") if LABEL.fullmatch(path.name)]
-    with (
-        replacing(directory / f"state_{label}.eqx") as temporary,
-        temporary.open("wb") as file,
-    ):
-        eqx.tree_serialise_leaves(file, inputs.state)
-    for path in old:
-        if path.name != f"state_{label}.eqx":
-            path.unlink()
-
-
-def _resume(inputs: jcm.Inputs, directory: Path, wanted: list[str]) -> tuple[int, jcm.Inputs]:
-    """Return how many months are done, and the inputs from which the next one starts."""
-    found = {m[1]: p for p in directory.glob("state_*.eqx") if (m := LABEL.fullmatch(p.name))}
-    for index in reversed(range(len(wanted))):
-        months = [directory / "monthly" / f"{label}.nc" for label in wanted[: index + 1]]
-        if wanted[index] in found and all(path.exists() for path in months):
-            with found[wanted[index]].open("rb") as file:
-                state = eqx.tree_deserialise_leaves(file, inputs.state)
-            return index + 1, jcm.Inputs(inputs.parameters, inputs.forcing, state)
-    return 0, inputs
+    return inputs.with_state(state)
 
 
 def _facts(
@@ -209,8 +189,7 @@ def _check(directory: Path, facts: dict[str, Any], part: str | None = None) -> N
     """Note the facts of a configuration in its folder, or compare them with what is noted."""
     path = directory / "configuration.json"
     if not path.exists():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n")
+        write_text(path, json.dumps(facts, indent=1) + "\n")
         return
     noted = json.loads(path.read_text())
     if part is not None:
