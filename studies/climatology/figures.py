@@ -28,6 +28,7 @@ from compare import (
 from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 
+from jcm.constants import DAY
 from jcm.data import data_path
 
 #: Dots per inch; maps are the largest files.
