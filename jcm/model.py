@@ -19,6 +19,7 @@ from jcm.physics import Physics
 from jcm.physics.reference_layers import ReferenceLayers
 from jcm.physics.speedy import SpeedyPhysics
 from jcm.state import Columns, Prognostics
+from jcm.store import store_in_reverse
 from jcm.surface.coupler import Coupler, Ground
 from jcm.transform import Transform
 from jcm.vertical import Levels, speedy_levels
@@ -64,7 +65,8 @@ class Model(eqx.Module):
             [u, v, state.temperature, state.specific_humidity, state.log_surface_pressure,
              ground.geopotential_spectrum], axis=2))  # fmt: skip
         fields = jnp.moveaxis(fields, 1, 0)
-        u, v, t, q, rest = jnp.split(fields, [count, 2 * count, 3 * count, 4 * count])
+        u, v, t, q, rest = store_in_reverse(
+            jnp.split(fields, [count, 2 * count, 3 * count, 4 * count]))
         secant = jnp.asarray(1 / self.grid.cos_latitude, t.dtype)
         return Columns(
             u * secant, v * secant, t, q, self.geopotential(t, rest[1]), jnp.exp(rest[0]))

@@ -176,6 +176,10 @@ def _scan(
 
     if checkpoint == "window":
         window = jax.checkpoint(window, prevent_cse=False)
+    if windows == 1:
+        # A loop around the loop would copy everything that is kept for reverse mode.
+        state, fields = window(inputs.state, None)
+        return state, jax.tree.map(lambda x: x[None], fields)
     return jax.lax.scan(window, inputs.state, length=windows)
 
 

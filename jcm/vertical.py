@@ -84,6 +84,14 @@ def combine_levels(matrix: np.ndarray, x: Float[Array, "row *grid"]) -> Array:
     return jnp.tensordot(jnp.asarray(matrix, x.dtype), x, axes=1)
 
 
+def on_levels(factor: np.ndarray, x: Float[Array, "*grid"]) -> Float[Array, "level *grid"]:
+    """Return the field times one number per layer.
+
+    A product of matrices, because its reverse is one: a sum over layers is slow.
+    """
+    return combine_levels(factor[:, None], x[None])
+
+
 def speedy_levels(count: int = 8) -> Levels:
     """Return SPEEDY's own 5, 7 or 8 layers.
 

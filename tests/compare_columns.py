@@ -129,7 +129,7 @@ def radiation_outputs(c: Columns) -> dict[str, jax.Array]:
     optics = longwave_optics(
         c["ps"], c["q"], c["cloudc"], c.top_weight("icltop"), c["stratz"], p.co2_absorptivity,
         **long)  # fmt: skip
-    given = LongwaveOptics(c["tau2_lw"], *c["stratc"])
+    given = LongwaveOptics(jnp.moveaxis(c["tau2_lw"], 0, 1), *c["stratc"])
     down = longwave_down(c["t"], given, **long)
     given_down = LongwaveDown(c["slrd"], c["rlwd_dfabs"], c["rlwd_flux"], *c["st4a"])
     up = longwave_up(c["t"], c["tsfc"], c["slru"][2], given, given_down, **long)
@@ -139,7 +139,7 @@ def radiation_outputs(c: Columns) -> dict[str, jax.Array]:
         "tsr": short.toa_net,
         "rsw_dfabs": short.absorption,
         "tt_rsw": c["rsw_dfabs"] * heat,
-        "tau2_lw": optics.transmissivity,
+        "tau2_lw": jnp.moveaxis(optics.transmissivity, 1, 0),
         "stratc": jnp.stack([optics.polar_night_cooling, optics.stratospheric_emission]),
         "slrd": down.surface_downward,
         "rlwd_dfabs": down.absorption,

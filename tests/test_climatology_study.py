@@ -266,9 +266,38 @@ def test_folders_of_different_configurations_differ():
     changes = [
         {"preset": "speedy"}, {"dynamics": "dinosaur"}, {"grid": "T31L8"}, {"forcing": "packaged"},
         {"options": {"year": "true"}}, {"parameters": {"a.b": 1.0}}, {"time_step": 1800.0},
-        {"perturb": 1e-3, "seed": 1}, {"perturb": 1e-3, "seed": 2}, {"float64": True}]  # fmt: skip
+        {"orography": "a.nc"}, {"perturb": 1e-3, "seed": 1}, {"perturb": 1e-3, "seed": 2},
+        {"float64": True}]  # fmt: skip
     names = {dataclasses.replace(plain, **change).name for change in changes}
     assert len(names | {plain.name}) == len(changes) + 1
+
+
+def spectrum_file(path, truncation: int) -> Path:
+    """Write a surface geopotential with a mean of 200 and one wave, as the reference has it."""
+    values = np.zeros((truncation + 1, truncation + 2, 2))
+    values[0, 0, 0], values[3, 2, 1] = 200.0, 50.0
+    xr.Dataset({"phis_spec": (("m", "n", "ri"), values)}).to_netcdf(path)
+    return path
+
+
+def test_orography_of_a_file_is_that_of_its_spectrum(tmp_path):
+    path = spectrum_file(tmp_path / "reference.nc", 21)
+    configuration = study.simulation.Configuration(
+        preset="speedy", grid="T21L8", forcing="packaged", float64=True, orography=str(path))
+    model, inputs = study.simulation.build(configuration)
+    spectrum = model.transform.analysis(inputs.forcing.surface_geopotential[:, None])
+    with xr.open_dataset(path) as expected:
+        np.testing.assert_allclose(
+            np.moveaxis(np.asarray(spectrum[:, :, 0]), 1, 2), expected["phis_spec"], atol=1e-10)
+    assert configuration.facts()["orography"] == "reference.nc"
+
+
+def test_orography_of_another_truncation_is_refused(tmp_path):
+    path = spectrum_file(tmp_path / "reference.nc", 31)
+    configuration = study.simulation.Configuration(
+        preset="speedy", grid="T21L8", forcing="packaged", orography=str(path))
+    with pytest.raises(ValueError, match=r"expected phis_spec with shape \(22, 23, 2\)"):
+        study.simulation.build(configuration)
 
 
 @pytest.fixture(scope="module")
@@ -302,6 +331,14 @@ def test_folder_of_another_configuration_is_refused(short_run):
     other = dataclasses.replace(configuration, options={"year": "original"})
     with pytest.raises(ValueError, match="year"):
         study.simulation.integrate(other, folder, 2)
+
+
+def test_what_an_older_folder_does_not_name_is_no_difference(short_run):
+    configuration, folder = short_run
+    noted = json.loads((folder / "configuration.json").read_text())
+    del noted["configuration"]["orography"]
+    (folder / "configuration.json").write_text(json.dumps(noted))
+    assert len(study.simulation.integrate(configuration, folder, 2)) == 2
 
 
 # Observations.

@@ -21,6 +21,7 @@ from jcm.dynamics.diffusion import DiffusionParameters, diffused
 from jcm.dynamics.leapfrog import leapfrog
 from jcm.grid import Grid
 from jcm.state import Prognostics, Tendency
+from jcm.store import store, store_in_reverse
 from jcm.transform import FlatSpectrum, GridField, Spectrum, Transform
 from jcm.vertical import Levels
 
@@ -116,10 +117,10 @@ class SpeedyDynamics(Dynamics):
                    state.specific_humidity)  # fmt: skip
         fields = transform.synthesis(jnp.concatenate(spectra, axis=2))
         secant = self._row(1 / self.grid.cos_latitude, fields)
-        vectors = fields[:, : 2 * levels + 2] * secant
-        u, v, px, py = jnp.split(vectors, [levels, 2 * levels, 2 * levels + 1], axis=1)
-        vorticity, divergence, temperature, humidity = jnp.split(
-            fields[:, 2 * levels + 2 :], 4, axis=1)
+        sizes = np.cumsum([levels, levels, 1, 1, levels, levels, levels])
+        u, v, px, py, vorticity, divergence, temperature, humidity = store_in_reverse(
+            jnp.split(fields, sizes, axis=1))
+        u, v, px, py = u * secant, v * secant, px * secant, py * secant
         coriolis = self._row(2 * self.constants.rotation_rate * self.grid.sin_latitude, fields)
         return DynamicsFields(
             u, v, vorticity + coriolis, divergence, temperature, humidity, (px, py))
@@ -194,10 +195,10 @@ class SpeedyDynamics(Dynamics):
         anomaly = fields.temperature - self._reference(fields.temperature)
         q = fields.specific_humidity
         secant = self._row(1 / self.grid.cos_latitude, u)
-        vectors = jnp.concatenate(
-            [tendency["u"], u * anomaly, u * q, tendency["v"], v * anomaly, v * q], axis=1) * secant
+        vectors = [x * secant for x in (
+            tendency["u"], u * anomaly, u * q, tendency["v"], v * anomaly, v * q)]
         scalars = [tendency["t"], tendency["q"], 0.5 * (u * u + v * v), tendency["lnps"]]
-        spectra = transform.analysis(jnp.concatenate([vectors, *scalars], axis=1))
+        spectra = transform.analysis(jnp.concatenate(store([*vectors, *scalars]), axis=1))
         a, b, rest = jnp.split(spectra, [3 * levels, 6 * levels], axis=2)
         curl, divergence = transform.curl_and_divergence(a, b)
         t, q, energy, lnps = jnp.split(rest, [levels, 2 * levels, 3 * levels], axis=2)
@@ -304,6 +305,7 @@ def add_physics(tendency: dict[str, Array], physics: Tendency) -> dict[str, Arra
     """Add the tendencies by the physics, which come with the level first."""
     names = {"u": "eastward_wind", "v": "northward_wind", "t": "temperature",
              "q": "specific_humidity"}  # fmt: skip
+    physics = store(physics)
     added = {key: tendency[key] + jnp.moveaxis(getattr(physics, name), 0, 1)
              for key, name in names.items()}  # fmt: skip
     return tendency | added

@@ -18,7 +18,7 @@ from jcm.constants import HOUR, Constants
 from jcm.parameters import parameter
 from jcm.physics.layers import first_passing, topmost
 from jcm.physics.smooth import CondensationWidths, maximum, minimum, positive, scaled, step
-from jcm.vertical import Levels, along_levels
+from jcm.vertical import Levels, along_levels, combine_levels, on_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
 
@@ -88,14 +88,13 @@ def condensation(
     excess = wet - _humidity_threshold(saturated, levels, parameters, widths) * saturated
     onset = scaled(widths.deficit, saturated)
     rate = positive(excess, onset) / parameters.relaxation_time
-    limit = _limit(surface_pressure, saturated, levels)
+    limit = _limit(surface_pressure, levels)
     largest = parameters.maximum_humidity_excess * limit / parameters.relaxation_time
     limited = minimum(largest, rate, scaled(widths.heating_cap, limit))
     drying = limited if cap == "heating_and_drying" else rate
 
     layer_mass = constants.reference_pressure / constants.gravity * levels.thickness[1:]
-    # Added one by one: the compiler's reduction is several times slower.
-    fallen = sum(along_levels(layer_mass, drying) * drying)
+    fallen = combine_levels(layer_mass[None], drying)[0]
     above = jnp.zeros_like(humidity[:1])
     own_top = jnp.concatenate([above, first_passing(step(excess, onset))])
     return Condensation(
@@ -118,6 +117,6 @@ def _humidity_threshold(
     return jnp.concatenate([threshold[:-1], lowest])
 
 
-def _limit(surface_pressure: Array, like: Array, levels: Levels) -> Array:
+def _limit(surface_pressure: Array, levels: Levels) -> Array:
     """Pressure over reference pressure squared, to which the limit of heating is proportional."""
-    return (along_levels(levels.centre[1:], like) * surface_pressure) ** 2
+    return on_levels(levels.centre[1:], surface_pressure) ** 2

@@ -29,7 +29,8 @@ from jcm.physics.smooth import (
     scaled,
     step,
 )
-from jcm.vertical import Levels, along_levels, combine_levels
+from jcm.store import store_in_reverse
+from jcm.vertical import Levels, along_levels, combine_levels, on_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
 
@@ -126,7 +127,7 @@ def convection(
     if levels.count < 6:
         return _no_convection(humidity)
     saturation_energy = static_energy + constants.latent_heat * saturation_humidity
-    moist_energy = static_energy[-2:] + constants.latent_heat * humidity[-2:]
+    moist_energy = store_in_reverse(static_energy[-2:] + constants.latent_heat * humidity[-2:])
     threshold = _at_bottom(saturation_energy, levels, 2, levels.count - 3)
     top = _top(moist_energy, saturation_energy, threshold, widths)
     base = _base_humidity(humidity, saturation_humidity, levels, parameters, widths)
@@ -159,13 +160,14 @@ def convection(
         np.hstack([moved, -formed, _exchange_convergence(levels.count, len(secondary))]),
         jnp.concatenate([crossed * updraught.net_vapour, rain, secondary]))
 
+    in_layers = on_levels(np.ones(levels.count), mass_flux)
     converting = active * crossed[-1]
     weights = _on_layers(active * top[:-1], 2, levels.count)
     return Convection(
         base_mass_flux=mass_flux * crossed[-1],
         precipitation=mass_flux * jnp.sum(rain, axis=0),
-        energy_convergence=mass_flux * energy,
-        moisture_convergence=mass_flux * vapour,
+        energy_convergence=in_layers * energy,
+        moisture_convergence=in_layers * vapour,
         top_weight=jnp.concatenate([weights, 1 - converting[None]]),
         active=converting,
     )
@@ -180,7 +182,7 @@ def _no_convection(humidity: Float[Array, "level *grid"]) -> Convection:
 def _at_bottom(x: Array, levels: Levels, first: int, end: int) -> Array:
     """Values at the lower interfaces of the layers first to end - 1."""
     weight = along_levels(levels.weight[first:end], x)
-    return x[first:end] + weight * (x[first + 1 : end + 1] - x[first:end])
+    return store_in_reverse(x[first:end] + weight * (x[first + 1 : end + 1] - x[first:end]))
 
 
 def _on_layers(x: Array, first: int, count: int) -> Array:

@@ -21,9 +21,20 @@ from jcm.constants import Constants
 from jcm.parameters import parameter
 from jcm.physics import smooth
 from jcm.physics.smooth import RadiationWidths
-from jcm.vertical import Levels, along_levels
+from jcm.store import store_in_reverse
+from jcm.vertical import Levels, along_levels, on_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
+
+
+def _with_window(*bands: tuple[float, ...]) -> tuple[np.ndarray, ...]:
+    """Return value and place of the extremum, and curvature: first of the window, 1 - the rest."""
+    value, centre, curvature = (np.array(x) for x in bands)
+    c = -np.sum(curvature)
+    t = -np.sum(curvature * centre) / c
+    v = 1 - np.sum(value + curvature * centre**2) - c * t**2
+    return tuple(np.append(x, y) for x, y in ((v, value), (t, centre), (c, curvature)))
+
 
 #: Range of temperature of the band fractions, constant outside [K].
 BAND_RANGE = (200.0, 320.0)
@@ -32,6 +43,8 @@ BAND_RANGE = (200.0, 320.0)
 BAND_EXTREMUM = (0.148, 0.356, 0.314)
 BAND_TEMPERATURE = (247.0, 282.0, 315.0)
 BAND_CURVATURE = (-3.0e-6, -5.2e-6, 1.0e-5)
+#: The same for all four bands, the window first.
+_BAND_POLYNOMIALS = _with_window(BAND_EXTREMUM, BAND_TEMPERATURE, BAND_CURVATURE)
 #: Year in which the absorptivity of carbon dioxide is that of the parameter.
 REFERENCE_YEAR = 1950
 
@@ -67,7 +80,7 @@ class LongwaveOptics(eqx.Module):
     """What longwave radiation keeps from the last shortwave step."""
 
     #: Transmissivity of each layer in each band [1].
-    transmissivity: Float[Array, "band level *grid"]
+    transmissivity: Float[Array, "level band *grid"]
     #: Cooling of the top layer in the polar night [W m-2].
     polar_night_cooling: Float[Array, "*grid"]
     #: Emission of the two top layers in the black band, over black-body emission and sigma [1].
@@ -156,15 +169,15 @@ def longwave_optics(
     window = p.window_absorptivity + jnp.pad(below_top * thick + (1 - below_top) * thin, edges)
     co2 = jnp.broadcast_to(co2_absorptivity, humidity.shape)
 
-    per_humidity = jnp.stack([p.weak_vapour_absorptivity, p.strong_vapour_absorptivity])
-    vapour = per_humidity.reshape(2, *[1] * humidity.ndim) * humidity
-    cloudy = smooth.maximum(vapour[:, 2:-1], thin, widths.absorptivity)
-    vapour = jnp.concatenate(
-        [jnp.zeros_like(vapour[:, :1]), vapour[:, 1:2], cloudy, vapour[:, -1:]], axis=1
-    )
+    def vapour(per_humidity: Array) -> Array:
+        clear = per_humidity * humidity
+        cloudy = smooth.maximum(clear[2:-1], thin, widths.absorptivity)
+        return jnp.concatenate([jnp.zeros_like(clear[:1]), clear[1:2], cloudy, clear[-1:]])
 
-    absorptivity = jnp.concatenate([jnp.stack([window, co2]), vapour])
-    mass = surface_pressure * along_levels(levels.thickness, humidity)
+    absorptivity = jnp.stack(
+        [window, co2, vapour(p.weak_vapour_absorptivity), vapour(p.strong_vapour_absorptivity)],
+        axis=1)  # fmt: skip
+    mass = on_levels(levels.thickness, surface_pressure)[:, None]
     stratosphere = float(levels.half[2])
     return LongwaveOptics(
         transmissivity=jnp.exp(-mass * absorptivity),
@@ -193,12 +206,8 @@ def longwave_down(
     """
     p = parameters
     emission, gradient = _emission(temperature, levels, p, constants, widths)
-    absorptivity = 1 - optics.transmissivity
-    fractions = band_fractions(temperature, p.black_band_fraction, widths)
-    source = absorptivity * (
-        fractions * (_in_bands(emission) + absorptivity * _in_bands(gradient)))
-
-    flux, absorption = _pass(jnp.zeros_like(source[:, 0]), optics.transmissivity, source)
+    nothing = jnp.zeros_like(optics.transmissivity[0])
+    flux, absorption = _pass(nothing, temperature, optics, emission, gradient, p, widths)
     black = p.black_band_fraction * p.surface_emissivity * emission[-1]
     absorption = jnp.concatenate([absorption[:-1], (absorption[-1] - black)[None]])
     return LongwaveDown(
@@ -239,14 +248,10 @@ def longwave_up(
         Downward pass with the same temperature.
     """
     p = parameters
-    absorptivity = 1 - optics.transmissivity
-    fractions = band_fractions(temperature, p.black_band_fraction, widths)
-    source = absorptivity * (fractions * (
-        _in_bands(down.emission) - absorptivity * _in_bands(down.emission_gradient)))
-
     emitted = band_fractions(surface_temperature, p.black_band_fraction, widths) * surface_emission
     flux = emitted + (1 - p.surface_emissivity) * down.band_flux
-    flux, absorption = _pass(flux, optics.transmissivity, source, upward=True)
+    flux, absorption = _pass(
+        flux, temperature, optics, down.emission, -down.emission_gradient, p, widths, upward=True)
     black = [
         float(thickness) * optics.stratospheric_emission * down.emission[k]
         for k, thickness in enumerate(levels.thickness[:2])
@@ -263,26 +268,27 @@ def longwave_up(
     )
 
 
-def _in_bands(x: Array) -> Array:
-    """Repeat for each band; the reverse of stacking is a plain sum, faster than a reduction."""
-    return jnp.stack([x] * 4)
-
-
 def _pass(
-    flux: Array, transmissivity: Array, source: Array, *, upward: bool = False
-) -> tuple[Array, Array]:
+    flux: Array, temperature: Array, optics: LongwaveOptics, emission: Array, gradient: Array,
+    p: LongwaveParameters, widths: RadiationWidths, *, upward: bool = False,
+) -> tuple[Array, Array]:  # fmt: skip
     """Return the flux that leaves the column, and what each layer takes from all bands.
 
     A loop of the compiled program: written out, each layer of the reverse mode would repeat those
-    before it.
+    before it. For the reverse it keeps the flux alone, and computes sources again.
     """
 
-    def through(entering: Array, layer: tuple[Array, Array]) -> tuple[Array, Array]:
-        leaving = layer[0] * entering + layer[1]
+    def through(entering: Array, layer: tuple[Array, ...]) -> tuple[Array, Array]:
+        transmissivity, temperature, emission, gradient = layer
+        absorptivity = 1 - transmissivity
+        fractions = band_fractions(temperature, p.black_band_fraction, widths)
+        source = absorptivity * (fractions * (emission + absorptivity * gradient))
+        leaving = transmissivity * entering + source
         return leaving, jnp.sum(entering - leaving, axis=0)
 
-    layers = jnp.moveaxis(transmissivity, 1, 0), jnp.moveaxis(source, 1, 0)
-    return jax.lax.scan(through, flux, layers, reverse=upward)
+    layers = (optics.transmissivity, temperature, emission, gradient)
+    return jax.lax.scan(
+        jax.checkpoint(through, prevent_cse=False), flux, layers, reverse=upward)
 
 
 def band_fractions(
@@ -304,14 +310,10 @@ def band_fractions(
     """
     width = widths.band_temperature
     limited = smooth.nearest(smooth.clip(temperature, *BAND_RANGE, width), width)
-    share = 1 - black_band_fraction
-    bands = [
-        share * (extremum + curvature * (limited - centre) ** 2)
-        for extremum, centre, curvature in zip(
-            BAND_EXTREMUM, BAND_TEMPERATURE, BAND_CURVATURE, strict=True
-        )
-    ]
-    return jnp.stack([share - (bands[0] + bands[1] + bands[2]), *bands])
+    value, centre, curvature = (
+        jnp.asarray(x, temperature.dtype).reshape(-1, *[1] * temperature.ndim)
+        for x in _BAND_POLYNOMIALS)
+    return (1 - black_band_fraction) * (value + curvature * (limited - centre) ** 2)
 
 
 def _emission(
@@ -328,7 +330,7 @@ def _emission(
     """
     sigma = constants.stefan_boltzmann
     weight = along_levels(levels.weight[:-1], temperature)
-    half = temperature[:-1] + weight * (temperature[1:] - temperature[:-1])
+    half = store_in_reverse(temperature[:-1] + weight * (temperature[1:] - temperature[:-1]))
     first = 0.75 * temperature[0] + 0.25 * half[0]
     second = 0.5 * temperature[1] + 0.25 * (half[0] + half[1])
     mean = jnp.concatenate([jnp.stack([first, second]), temperature[2:]])

@@ -23,7 +23,8 @@ from jcm.parameters import parameter
 from jcm.physics import smooth
 from jcm.physics.insolation import Insolation
 from jcm.physics.smooth import RadiationWidths
-from jcm.vertical import Levels, along_levels
+from jcm.store import store_in_reverse
+from jcm.vertical import Levels, along_levels, on_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
 
@@ -104,7 +105,8 @@ def shortwave(
     visible_depth, infrared_depth = _optical_depths(
         humidity, cover, top_weight, cloud_base_humidity, levels, p, widths
     )
-    slanted_pressure = surface_pressure * forcing.zenith_factor
+    slanted_pressure = on_levels(
+        np.ones(levels.count), surface_pressure * forcing.zenith_factor)
     visible_transmissivity = jnp.exp(-slanted_pressure * visible_depth)
     infrared_transmissivity = jnp.exp(-slanted_pressure * infrared_depth)
     reflectivity = p.cloud_albedo * cover * top_weight
@@ -114,6 +116,9 @@ def shortwave(
     visible = (1 - p.near_infrared_fraction) * forcing.irradiance
     infrared = p.near_infrared_fraction * forcing.irradiance
     absorption, reflected = [], []
+    # Unpacked once: in reverse their changes are packed once, not summed layer by layer.
+    reflectivity, visible_transmissivity, infrared_transmissivity = store_in_reverse(
+        [jnp.unstack(x) for x in (reflectivity, visible_transmissivity, infrared_transmissivity)])
     for k in range(levels.count):
         # A pure number as a flux for a cloud top in the second layer, as in SPEEDY.
         up = reflectivity[k] if k == 1 else jnp.zeros_like(cover)

@@ -40,11 +40,12 @@ from jcm.physics.stochastic import StochasticParameters
 from jcm.physics.surface import SurfaceFluxes, SurfaceFluxParameters, surface_fluxes
 from jcm.physics.vertical_diffusion import VerticalDiffusionParameters, vertical_diffusion
 from jcm.state import Columns, Tendency
+from jcm.store import store_in_reverse
 from jcm.surface.albedo import AlbedoParameters
 from jcm.surface.boundary import BoundaryParameters
 from jcm.surface.land import LandParameters
 from jcm.surface.sea import SeaParameters
-from jcm.vertical import Levels, along_levels
+from jcm.vertical import Levels, on_levels
 
 
 class SpeedyParameters(eqx.Module):
@@ -120,7 +121,8 @@ class SpeedyPhysics(Physics):
 
     def nothing_held(self, like: Float[Array, "level *grid"]) -> HeldRadiation:
         """Return radiation held before the first shortwave step: zeros that are never used."""
-        flat, bands = jnp.zeros_like(like[0]), jnp.zeros((4, *like.shape), like.dtype)
+        flat = jnp.zeros_like(like[0])
+        bands = jnp.zeros((len(like), 4, *flat.shape), like.dtype)
         optics = LongwaveOptics(bands, flat, flat)
         return HeldRadiation(jnp.zeros_like(like), flat, flat, flat, flat, optics, flat, flat)
 
@@ -136,24 +138,25 @@ class SpeedyPhysics(Physics):
         p, widths = parameters, self.widths(parameters)
         common = {"levels": self.levels, "constants": self.constants}
         pressure, temperature = columns.surface_pressure, columns.temperature
-        sigma = along_levels(self.levels.centre, temperature)
         q = humidity_floor(columns.specific_humidity, widths.humidity)
         energy = self.constants.heat_capacity * temperature + columns.geopotential
         saturation = saturation_specific_humidity(
-            temperature, sigma * pressure, widths=widths.humidity)
+            store_in_reverse(temperature), on_levels(self.levels.centre, pressure),
+            widths=widths.humidity)
         relative = q / saturation
         # Flux convergence -> tendency [m2 kg-1], and the same for energy -> temperature.
         layer_mass = self.levels.thickness * (
             self.constants.reference_pressure / self.constants.gravity)
-        mass = along_levels(1 / layer_mass, q) / pressure
+        mass = store_in_reverse(on_levels(1 / layer_mass, 1 / pressure))
         heat = mass / self.constants.heat_capacity
 
         deep = self.convection(
-            pressure, energy, q, saturation,
+            pressure, *store_in_reverse((energy, q, saturation)),
             parameters=p.convection, widths=widths.convection, **common)
         large_scale = self.condensation(
-            pressure, q, saturation, deep.top_weight, cap=self.options.condensation_cap,
-            parameters=p.condensation, widths=widths.condensation, **common)
+            pressure, *store_in_reverse((q, saturation)), deep.top_weight,
+            cap=self.options.condensation_cap, parameters=p.condensation,
+            widths=widths.condensation, **common)
         rain = deep.precipitation + large_scale.precipitation
 
         def radiate() -> HeldRadiation:
@@ -180,7 +183,7 @@ class SpeedyPhysics(Physics):
             temperature, surface.mean.surface_temperature, surface.mean.emitted_longwave,
             held.optics, down, parameters=p.longwave, widths=widths.radiation, **common)
         mixing = self.vertical_diffusion(
-            energy, relative, q, saturation, columns.geopotential, deep.active,
+            *store_in_reverse((energy, relative, q, saturation, columns.geopotential)), deep.active,
             parameters=p.vertical_diffusion, widths=widths.vertical_diffusion, **common)
 
         # A concatenation, because a product with a mask would compute the flux in every layer.

@@ -25,6 +25,7 @@ from jcm.constants import Constants
 from jcm.parameters import parameter
 from jcm.physics.humidity import saturation_specific_humidity
 from jcm.physics.smooth import HumidityWidths, SurfaceWidths, clip, positive, root, step
+from jcm.store import store_in_reverse
 from jcm.vertical import NEAR_SURFACE_SIGMA, Levels
 
 MOLTENI = "value: Molteni (2003) and code of SPEEDY; bounds: chosen here"
@@ -217,14 +218,16 @@ def surface_fluxes(
     def saturation(t: Array) -> Array:
         return saturation_specific_humidity(t, surface_pressure, widths=humidity_widths)
 
+    u, v, lowest, above, potential, humidity, relative = store_in_reverse((
+        eastward_wind[-1], northward_wind[-1], temperature[-1], temperature[-2],
+        geopotential[-1], specific_humidity[-1], relative_humidity[-1]))  # fmt: skip
     air_land, air_sea = _near_surface_air(
-        temperature[-1], temperature[-2], geopotential[-1], surface_geopotential,
-        specific_humidity[-1], relative_humidity[-1], saturation, levels, p, constants, widths,
-    )  # fmt: skip
+        lowest, above, potential, surface_geopotential, humidity, relative, saturation, levels, p,
+        constants, widths)  # fmt: skip
     air_temperature = air_sea.temperature + land_fraction * (
         air_land.temperature - air_sea.temperature
     )
-    near_wind = (p.wind_ratio * eastward_wind[-1], p.wind_ratio * northward_wind[-1])
+    near_wind = (p.wind_ratio * u, p.wind_ratio * v)
     density = constants.reference_pressure * surface_pressure
     density = density / (constants.gas_constant * air_temperature)
     mass_flux = density * root(near_wind[0] ** 2 + near_wind[1] ** 2 + p.gustiness**2)
@@ -252,12 +255,12 @@ def surface_fluxes(
     stress_land = -p.land_drag_coefficient * mass_flux * orographic_drag
     stress_sea = -p.sea_drag_coefficient * sea.mass_flux
     over_land = SurfaceExchange(
-        stress_land * eastward_wind[-1], stress_land * northward_wind[-1],
+        stress_land * u, stress_land * v,
         land.sensible_heat_flux, land.evaporation, land.longwave, balance,
         land_surface_temperature, land.temperature,
     )  # fmt: skip
     over_sea = SurfaceExchange(
-        stress_sea * eastward_wind[-1], stress_sea * northward_wind[-1],
+        stress_sea * u, stress_sea * v,
         sea.sensible_heat_flux, sea.evaporation, sea.longwave, sea_balance,
         sea_surface_temperature, sea_surface_temperature,
     )  # fmt: skip

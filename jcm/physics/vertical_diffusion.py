@@ -20,6 +20,7 @@ from jcm.constants import DAY, HOUR, Constants
 from jcm.parameters import parameter
 from jcm.physics import smooth
 from jcm.physics.smooth import DiffusionWidths
+from jcm.store import store_in_reverse
 from jcm.vertical import Levels, along_levels, combine_levels
 
 MOLTENI = "value: Molteni (2003) and public code of SPEEDY; bounds: chosen here"
@@ -129,19 +130,22 @@ def _lowest_fluxes(
     widths: DiffusionWidths,
 ) -> tuple[Array, Array]:
     """Return upward fluxes of heat [K s-1] and moisture [s-1] between the two lowest layers."""
-    instability = (static_energy[-1] - static_energy[-2]) + constants.latent_heat * (
-        humidity[-1] - saturation_humidity[-2]
-    )
-    step_up = relative_humidity[-1] - relative_humidity[-2]
+    instability, step_up, saturated, saturated_above = store_in_reverse((
+        (static_energy[-1] - static_energy[-2])
+        + constants.latent_heat * (humidity[-1] - saturation_humidity[-2]),
+        relative_humidity[-1] - relative_humidity[-2],
+        saturation_humidity[-1],
+        saturation_humidity[-2],
+    ))  # fmt: skip
     critical = p.critical_humidity_gradient * float(levels.centre[-1] - levels.centre[-2])
 
     reduction = 1 - (1 - p.deep_convection_factor) * convection_active
     rate = reduction * (float(levels.thickness[-1]) / p.shallow_convection_time)
     heat = rate / constants.heat_capacity * smooth.positive(instability, widths.instability)
 
-    convected = rate * saturation_humidity[-1] * smooth.positive(step_up, widths.humidity_gradient)
+    convected = rate * saturated * smooth.positive(step_up, widths.humidity_gradient)
     diffused = (
-        _moisture_rate(levels, p) * levels.half[-2] * saturation_humidity[-2] * step_up
+        _moisture_rate(levels, p) * levels.half[-2] * saturated_above * step_up
     ) * smooth.step(step_up - critical, widths.critical_gradient)
     moisture = smooth.select(instability, convected, diffused, widths.instability, inclusive=True)
     return heat, moisture

@@ -9,7 +9,6 @@ figures.
 """
 
 import argparse
-import dataclasses
 import json
 import tempfile
 from pathlib import Path
@@ -70,6 +69,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         help="option of the model other than the preset has; may be repeated")
     add("--parameter", action="append", default=[], metavar="NAME=VALUE",
         help="e.g. surface_fluxes.orographic_drag_amplitude=1; may be repeated")
+    add("--orography", metavar="FILE",
+        help="netCDF with the spectrum phis_spec of the reference's surface geopotential")
     add("--time-step", type=float, help="seconds")
     add("--perturb", type=float, default=0.0, help="white noise in initial temperature [K]")
     add("--seed", type=int, default=0, help="seed of the noise")
@@ -90,6 +91,7 @@ def configuration_of(arguments: argparse.Namespace, kind: str) -> Configuration:
         options=pairs(arguments.option, "--option"),
         parameters={k: float(v) for k, v in pairs(arguments.parameter, "--parameter").items()},
         time_step=arguments.time_step,
+        orography=arguments.orography,
         perturb=arguments.perturb,
         seed=arguments.seed,
         float64=arguments.float64,
@@ -133,7 +135,7 @@ def study(arguments: argparse.Namespace, directory: Path | None = None) -> dict[
     climate = simulate_climate(configuration, folder, years, spinup)
     summary: dict[str, Any] = {
         "name": configuration.name, "years": years, "spinup": spinup,
-        "reference": arguments.reference.name, "configuration": dataclasses.asdict(configuration),
+        "reference": arguments.reference.name, "configuration": configuration.facts(),
     }  # fmt: skip
     if kind == "climatology":
         summary |= compare(climate, reference)

@@ -43,6 +43,9 @@ class Configuration:
     parameters: dict[str, float] = dataclasses.field(default_factory=dict)
     #: Seconds; None: the default of the grid.
     time_step: float | None = None
+    #: File with the spectrum `phis_spec` of surface geopotential, m by n by re/im [m2 s-2]; None:
+    #: that of the forcing.
+    orography: str | None = None
     #: White noise added to the initial temperature [K], and its seed.
     perturb: float = 0.0
     seed: int = 0
@@ -61,10 +64,16 @@ class Configuration:
         parts += [f"{key}-{value}" for key, value in sorted(self.options.items())]
         parts += [f"{k.split('.')[-1]}-{v:g}" for k, v in sorted(self.parameters.items())]
         parts += [f"dt{self.time_step:g}"] if self.time_step else []
+        parts += ["orography-of-the-reference"] if self.orography else []
         parts += [f"seed{self.seed}"] if self.perturb else []
         parts += ["float64"] if self.float64 else []
         parts += [f"{self.month_length}-day-months"] if self.month_length else []
         return "_".join(parts)
+
+    def facts(self) -> dict[str, Any]:
+        """Return everything by name, without where a file is."""
+        file = Path(self.orography).name if self.orography else None
+        return dataclasses.asdict(self) | {"orography": file}
 
 
 def build(configuration: Configuration) -> tuple[jcm.Model, jcm.Inputs]:
@@ -88,6 +97,9 @@ def build(configuration: Configuration) -> tuple[jcm.Model, jcm.Inputs]:
     start = f"{configuration.start_year}-01-01"
     forcing = forcings[configuration.forcing](
         model.grid, start=start, gravity=model.constants.gravity)
+    if configuration.orography:
+        spectrum = reference_orography(model, configuration.orography)
+        forcing = eqx.tree_at(lambda f: f.surface_geopotential, forcing, spectrum)
     changes = {k.removeprefix("parameters."): v for k, v in configuration.parameters.items()}
     parameters = jcm.insert(jcm.reference_parameters(model), changes)
     inputs = jcm.default_inputs(
@@ -95,6 +107,28 @@ def build(configuration: Configuration) -> tuple[jcm.Model, jcm.Inputs]:
     if configuration.perturb:
         inputs = perturbed(model, inputs, configuration.perturb, configuration.seed)
     return model, inputs
+
+
+def reference_orography(model: jcm.Model, path: str) -> jax.Array:
+    """Return on the grid (lon, lat) the surface geopotential of which a file has the spectrum.
+
+    The reference analyses its orography twice on latitudes that are not quite Gaussian, which
+    leaves ripples along the meridians that exact latitudes do not give.
+
+    Raises
+    ------
+    ValueError
+        If the file has no such spectrum of the truncation of the model.
+    """
+    with xr.open_dataset(path) as dataset:
+        shape = (model.grid.truncation + 1, model.grid.truncation + 2, 2)
+        if "phis_spec" not in dataset or dataset["phis_spec"].shape != shape:
+            raise ValueError(
+                f"expected phis_spec with shape {shape} in {path}; got "
+                f"{dataset['phis_spec'].shape if 'phis_spec' in dataset else 'no such variable'}")
+        spectrum = jnp.asarray(dataset["phis_spec"].values.transpose(0, 2, 1)[:, :, None])
+    return model.transform.synthesis(model.transform.truncated(spectrum))[:, 0].astype(
+        jnp.result_type(float))
 
 
 def perturbed(model: jcm.Model, inputs: jcm.Inputs, size: float, seed: int) -> jcm.Inputs:
@@ -129,7 +163,7 @@ def integrate(configuration: Configuration, directory: Path, months: int) -> lis
     paths = [directory / "monthly" / f"{label}.nc" for label, _ in wanted]
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if not missing and (directory / "configuration.json").exists():
-        _check(directory, dataclasses.asdict(configuration), part="configuration")
+        _check(directory, configuration.facts(), part="configuration")
         return paths
     model, inputs = build(configuration)
     (directory / "monthly").mkdir(parents=True, exist_ok=True)
@@ -177,7 +211,7 @@ def _facts(
     configuration: Configuration, model: jcm.Model, inputs: jcm.Inputs
 ) -> dict[str, Any]:
     return {
-        "configuration": dataclasses.asdict(configuration),
+        "configuration": configuration.facts(),
         "options": model.options._asdict(),
         "time_step": model.time_step,
         "parameters": {
@@ -195,9 +229,11 @@ def _check(directory: Path, facts: dict[str, Any], part: str | None = None) -> N
     if part is not None:
         noted, facts = {part: noted[part]}, {part: facts}
     facts = json.loads(json.dumps(facts))
-    if noted != facts:
+    # What an older file does not have is None: the study did not know it.
+    differences = _differences(noted, facts)
+    if differences:
         raise ValueError(
-            f"{directory} holds another run: {_differences(noted, facts)}. Choose another --output "
+            f"{directory} holds another run: {differences}. Choose another --output "
             "or remove the folder")
 
 
@@ -206,7 +242,8 @@ def _differences(noted: Any, wanted: Any, name: str = "") -> str:
     if not isinstance(noted, dict) or not isinstance(wanted, dict):
         return f"{name} is {noted!r} there and {wanted!r} here"
     keys = [key for key in noted | wanted if noted.get(key) != wanted.get(key)]
-    return ", ".join(_differences(noted.get(k), wanted.get(k), f"{name} {k}".strip()) for k in keys)
+    parts = [_differences(noted.get(k), wanted.get(k), f"{name} {k}".strip()) for k in keys]
+    return ", ".join(filter(None, parts))
 
 
 def _write_boundaries(model: jcm.Model, inputs: jcm.Inputs, path: Path) -> None:
