@@ -193,10 +193,13 @@ def _pieces(
     # Tables take the working precision here, once, not in every step.
     model = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, model)
     widths = model.physics.widths(parameters)
-    ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
+    with jax.default_matmul_precision("highest"):
+        ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
 
     def one_step(state: State) -> tuple[State, Fields]:
-        state, fields = advance(model, ground, parameters, state)
+        # GPUs would otherwise round the factors of products to ten bits.
+        with jax.default_matmul_precision("highest"):
+            state, fields = advance(model, ground, parameters, state)
         return state, chosen(fields, observe)
 
     shapes = jax.eval_shape(lambda state: one_step(state)[1], inputs.state)
