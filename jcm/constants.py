@@ -1,4 +1,4 @@
-"""Physical constants of the model.
+"""Units of time, and physical constants of the model.
 
 Molteni, F. (2003): Atmospheric simulations using a GCM with simplified physical
 parametrizations. I: Model climatology and variability in multi-decadal experiments.
@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 HOUR = 3600.0
 DAY = 86400.0
+#: Mean length of the year of the calendar [days].
+DAYS_PER_YEAR = 365.2425
 
 
 class Constants(NamedTuple):

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from jcm.calendar import format_date
-from jcm.constants import DAY
+from jcm.constants import DAY, DAYS_PER_YEAR
 from jcm.model import Model
 from jcm.output import PRESSURE, to_dataset
 from jcm.provenance import package_version
@@ -40,7 +40,6 @@ from jcm.state import State
 STATE = "the last state"
 #: One output on the host.
 Output = dict[str, np.ndarray]
-DAYS_PER_YEAR = 365.2425
 
 
 class UnstableRun(RuntimeError):

@@ -16,8 +16,8 @@ from typing import Any
 from jcm.benchmark.hardware import hardware
 from jcm.benchmark.process import PEER_VERSION, MeasuredProcess, own_process, peer_process
 from jcm.benchmark.settings import Settings
+from jcm.constants import DAY, DAYS_PER_YEAR
 
-SECONDS_PER_DAY, DAYS_PER_YEAR = 86400.0, 365.25
 #: Least length of a timed run: wall-clock time [s], and days.
 LEAST_SECONDS, LEAST_DAYS = 1.5, 5
 #: The keys that are always there, null where they do not apply.
@@ -271,7 +271,7 @@ def _speed(
 
 
 def _sypd(days: float, seconds: float) -> float:
-    return days / DAYS_PER_YEAR / (seconds / SECONDS_PER_DAY)
+    return days / DAYS_PER_YEAR / (seconds / DAY)
 
 
 def _median(answers: list[Any]) -> float:

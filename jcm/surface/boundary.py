@@ -1,17 +1,15 @@
-"""Masks, soil water availability, gaps in data, and monthly fields at a date.
+"""Masks, soil water availability, and monthly fields at a date.
 
 Molteni, F. (2003): Atmospheric simulations using a GCM with simplified physical
 parametrizations. I: Model climatology and variability in multi-decadal experiments.
-Clim. Dyn., 20, 175-191, and the public code of SPEEDY. Gaps are filled on the host with NumPy;
-everything else can be traced and differentiated.
+Clim. Dyn., 20, 175-191, and the public code of SPEEDY.
 """
 
 from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jcm.parameters import parameter
 from jcm.physics.smooth import SurfaceWidths, indicator, minimum, positive
@@ -24,8 +22,6 @@ Scalar = Float[Array, ""]
 UNDEFINED_TEMPERATURE = 273.0
 #: Snow, soil water, sea ice and temperature anomaly where they have no meaning.
 UNDEFINED_AMOUNT = 0.0
-#: Values of this magnitude stand for missing data (the default fill of NetCDF is 9.97e36).
-MISSING_MAGNITUDE = 1e30
 #: Depth of the second soil layer over that of the first, 210 mm and 70 mm [1].
 DEPTH_RATIO = 3.0
 
@@ -163,66 +159,3 @@ def mean_conserving_interpolation(
     weights = mean_conserving_weights(month_fraction).astype(series.dtype)
     weights = weights.reshape(-1, *[1] * (series.ndim - 1))
     return jnp.sum(weights * jnp.take(series, months, axis=0, mode="clip"), axis=0)
-
-
-def is_missing(field: Float[np.ndarray, "*grid"]) -> Bool[np.ndarray, "*grid"]:
-    """Return where data are NaN or of the magnitude of fill values."""
-    return ~(np.abs(field) <= MISSING_MAGNITUDE)
-
-
-def fill_gaps(
-    field: Float[np.ndarray, "lat lon"], missing: Bool[np.ndarray, "lat lon"]
-) -> Float[np.ndarray, "lat lon"]:
-    """Return the field with missing values replaced by averages along the circle of latitude.
-
-    Row by row from the equator to the south pole and then to the north pole, missing values
-    become the mean of the row (of the row before, where all are missing), and then the mean of
-    their two neighbours.
-
-    Parameters
-    ----------
-    field
-        Data from south to north.
-    missing
-        Where they are missing: `is_missing(field)`. The public code of SPEEDY takes
-        `field < 0`, which its own data never are.
-
-    Raises
-    ------
-    ValueError
-        If the first row south of the equator has no data at all.
-    """
-    rows = len(field)
-    start = rows // 2
-    if missing[start - 1].all():
-        raise ValueError(
-            f"gap filling starts from row {start - 1} (south to north, next to the equator), "
-            "which has no data; give a field with data there"
-        )
-    filled, mean = field.copy(), 0.0
-    for j in [*range(start - 1, -1, -1), *range(start, rows)]:
-        gaps = missing[j]
-        if not gaps.all():
-            mean = field[j, ~gaps].mean()
-        row = np.where(gaps, mean, field[j])
-        neighbours = (np.roll(row, 1) + np.roll(row, -1)) / 2
-        filled[j] = np.where(gaps, neighbours, row)
-    return filled
-
-
-def require_data(
-    name: str, field: Float[np.ndarray, "*month_grid"], mask: Float[np.ndarray, "*#month_grid"]
-) -> None:
-    """Check on the host that a field has data wherever the mask is above 0.
-
-    Raises
-    ------
-    ValueError
-        If it has not; the message says at how many points.
-    """
-    gaps = int(np.sum(is_missing(field) & (mask > 0)))
-    if gaps:
-        raise ValueError(
-            f"{name} is missing at {gaps} points where the land-sea mask needs it; "
-            "fill them with `fill_gaps`, or change the mask"
-        )

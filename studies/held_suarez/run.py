@@ -23,7 +23,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import jcm
-from jcm.constants import DAY
+from jcm.constants import DAY, DAYS_PER_YEAR
 from jcm.files import replacing, write_text
 from jcm.model import Model
 from jcm.restart import Restart, identity, newest_restart, write_restart
@@ -311,7 +311,7 @@ def main() -> None:
     folder, spinup, days = HERE / "results" / name, arguments.spinup, arguments.days
     seconds = integrate(model, inputs, spinup + days, WINDOW, folder)
     if seconds:
-        print(f"{DAY / seconds / 365.25:.0f} simulated years per day")
+        print(f"{DAY / seconds / DAYS_PER_YEAR:.0f} simulated years per day")
     path = HERE / "summary.json"
     summary = json.loads(path.read_text()) if path.exists() else {}
     summary[name] = summarise(model, inputs, folder, spinup, days)

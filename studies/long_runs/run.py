@@ -29,7 +29,7 @@ import matplotlib.pyplot as plt
 from reports import TRENDS, annual_means, case_table, trends
 
 import jcm
-from jcm.constants import DAY
+from jcm.constants import DAY, DAYS_PER_YEAR
 from jcm.files import replacing, write_text
 from jcm.model import Model
 from jcm.restart import Restart, identity, newest_restart, write_restart
@@ -232,7 +232,7 @@ def summarise(case: Case, prepared: Prepared, rows: list[dict[str, float]]) -> d
         "strongest_wind_m_s-1": round(max(row["strongest_wind_m_s-1"] for row in rows), 2),
         "compile_seconds": round(prepared.compile_seconds, 1),
         "simulated_years_per_day": round(
-            reached / 365.25 / (sum(row["seconds"] for row in rows) / DAY), 1),
+            reached / DAYS_PER_YEAR / (sum(row["seconds"] for row in rows) / DAY), 1),
         # Water has no weight in this model: surface pressure is the mass of the air.
         "surface_pressure_change_Pa": round(
             rows[-1]["surface_pressure_Pa"] - rows[0]["surface_pressure_Pa"], 3),

@@ -112,7 +112,7 @@ def test_all_keys_are_in_the_file_and_null_where_they_do_not_apply(measured):
 def test_speed_is_simulated_years_per_day_of_the_samples(measured):
     content, _ = measured
     (seconds,) = content["forward"]["samples"]
-    assert content["sypd"] == pytest.approx(86400 / 365.25 / seconds)
+    assert content["sypd"] == pytest.approx(86400 / 365.2425 / seconds)
     assert content["ms_per_step"] == pytest.approx(1e3 * seconds / 36)
 
 

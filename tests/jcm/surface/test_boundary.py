@@ -1,4 +1,4 @@
-"""Tests of masks, soil water, interpolation in time and gap filling."""
+"""Tests of masks, soil water and interpolation in time."""
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +10,11 @@ from hypothesis import strategies as st
 from jcm.physics.smooth import SurfaceWidths, exact_widths
 from jcm.surface.boundary import (
     BoundaryParameters,
-    fill_gaps,
-    is_missing,
     linear_interpolation,
     masks,
     mean_conserving_interpolation,
     mean_conserving_weights,
     on_mask,
-    require_data,
     soil_water_availability,
 )
 
@@ -145,60 +142,3 @@ def test_interpolation_keeps_a_constant(month, fraction, value):
 def test_interpolation_keeps_the_type_of_the_series(interpolation):
     series = jnp.ones((12, 2), jnp.float32)
     assert interpolation(series, jnp.asarray(3), jnp.asarray(0.3)).dtype == jnp.float32
-
-
-def synthetic():
-    """Smooth field with scattered gaps and three rows without any data; rows count from 1."""
-    i, j = np.meshgrid(np.arange(1, 97), np.arange(1, 49))
-    missing = ((7 * i + 13 * j) % 5 == 0) | ((i + 3 * j) % 11 == 2) | np.isin(j, (1, 30, 31))
-    return 280 + 10 * np.sin(0.3 * i) + 0.1 * j, missing
-
-
-def test_an_empty_row_takes_the_mean_of_the_row_before():
-    field, missing = synthetic()
-    filled = fill_gaps(np.where(missing, -5.0, field), missing)
-    for row, before in ((0, 1), (29, 28), (30, 28)):
-        mean = field[before, ~missing[before]].mean()
-        np.testing.assert_allclose(filled[row], mean, rtol=1e-15)
-
-
-def test_a_gap_is_the_mean_of_its_neighbours():
-    field = np.full((4, 6), 280.0)
-    field[1] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-    missing = np.zeros((4, 6), bool)
-    missing[1, 0] = True
-    assert fill_gaps(field, missing)[1, 0] == (2.0 + 6.0) / 2
-
-
-def test_adjacent_gaps_see_the_mean_of_the_row():
-    field = np.full((4, 6), 280.0)
-    field[2] = [np.nan, np.nan, 3.0, 4.0, 5.0, 6.0]
-    filled = fill_gaps(field, is_missing(field))
-    mean = (3.0 + 4.0 + 5.0 + 6.0) / 4
-    np.testing.assert_allclose(filled[2, :2], [(6.0 + mean) / 2, (mean + 3.0) / 2])
-
-
-def test_gap_filling_leaves_data_alone():
-    field, missing = synthetic()
-    filled = fill_gaps(np.where(missing, 1e36, field), missing)
-    np.testing.assert_array_equal(filled[~missing], field[~missing])
-    assert np.all(np.abs(filled[missing] - 285) < 15)
-
-
-def test_a_field_without_data_at_the_equator_is_refused():
-    field, missing = synthetic()
-    missing[23] = True
-    with pytest.raises(ValueError, match="row 23"):
-        fill_gaps(field, missing)
-
-
-def test_missing_data_are_nan_or_fill_values():
-    values = np.array([np.nan, np.inf, 9.96921e36, -1e31, -999.0, 0.0])
-    assert is_missing(values).tolist() == [True, True, True, True, False, False]
-
-
-def test_gaps_inside_the_mask_are_refused():
-    field, mask = np.array([np.nan, 1.0, np.nan]), np.array([1.0, 1.0, 0.0])
-    with pytest.raises(ValueError, match="soil temperature is missing at 1 points"):
-        require_data("soil temperature", field, mask)
-    require_data("soil temperature", field, np.array([0.0, 1.0, 0.0]))
