@@ -409,13 +409,17 @@ def test_one_year_has_no_noise(model_like_reference):
 
 
 @pytest.mark.parametrize(("row", "folder"), [
-    ("diffusion on all layers", "speedy_f90_T30L8"),
-    ("diffusion on the top layer", "speedy_f90_T30L8_stratospheric_diffusion-top"),
+    ("`speedy_f90`, 10 years", "speedy_f90_T30L8"),
+    ("with the orography of the reference, 10 years", "speedy_f90_T30L8_orography-of-the-reference"),
+    ("with diffusion on the top layer, 16 years", "speedy_f90_T30L8_stratospheric_diffusion-top"),
+    ("`speedy` (default), 5 years", "speedy_T30L8"),
+    ("Dinosaur's dynamics, 5 years", "speedy_f90_T30L8_dinosaur"),
 ])  # fmt: skip
 def test_the_readme_quotes_the_committed_ratios(row, folder):
-    judged = json.loads((STUDY / "results" / folder / "summary.json").read_text())["judged"]
+    summary = json.loads((STUDY / "results" / folder / "summary.json").read_text())
     lines = (STUDY / "README.md").read_text().splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {row}, first"))
-    quoted = [float(x) for x in lines[start + 1].split("|")[2:-1]]
-    fields = ("u", "t", "q", "prec", "olr", "ps")
-    assert quoted == [pytest.approx(judged[name]["ratio"], abs=0.0051) for name in fields]
+    quoted = next(line for line in lines if line.startswith(f"| {row} |")).split("|")[2:-1]
+    ratios = [summary["judged"][name]["ratio"] for name in ("u", "t", "q", "prec", "olr", "ps")]
+    assert [float(x.strip(" *")) for x in quoted] == pytest.approx(ratios, abs=0.0051)
+    assert [("**" in x) for x in quoted] == [ratio > study.compare.ALLOWED for ratio in ratios]
+    assert f"{summary['years']} years" in row
