@@ -202,7 +202,7 @@ def test_energy_is_conserved(widths, temperature, humidity, pressure, cover, top
 
 def test_transparent_air_lets_the_surface_emission_pass_except_for_the_black_band():
     temperature, emission = jnp.full((8, 1), 250.0), jnp.array([400.0])
-    clear = LongwaveOptics(jnp.ones((4, 8, 1)), jnp.zeros(1), jnp.zeros(1))
+    clear = LongwaveOptics(jnp.ones((8, 4, 1)), jnp.zeros(1), jnp.zeros(1))
     down = longwave_down(temperature, clear, **settings_of())
     up = longwave_up(temperature, jnp.array([290.0]), emission, clear, down, **settings_of())
     np.testing.assert_allclose(up.toa_outgoing, 0.95 * emission, rtol=1e-14)
