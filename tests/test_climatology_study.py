@@ -410,7 +410,8 @@ def test_one_year_has_no_noise(model_like_reference):
 
 @pytest.mark.parametrize(("row", "folder"), [
     ("`speedy_f90`, 10 years", "speedy_f90_T30L8"),
-    ("with the orography of the reference, 10 years", "speedy_f90_T30L8_orography-of-the-reference"),
+    ("with the orography of the reference, 10 years",
+     "speedy_f90_T30L8_orography-of-the-reference"),
     ("with diffusion on the top layer, 16 years", "speedy_f90_T30L8_stratospheric_diffusion-top"),
     ("`speedy` (default), 5 years", "speedy_T30L8"),
     ("Dinosaur's dynamics, 5 years", "speedy_f90_T30L8_dinosaur"),
