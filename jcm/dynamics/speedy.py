@@ -117,9 +117,9 @@ class SpeedyDynamics(Dynamics):
                    state.specific_humidity)  # fmt: skip
         fields = transform.synthesis(jnp.concatenate(spectra, axis=2))
         secant = self._row(1 / self.grid.cos_latitude, fields)
-        sizes = np.cumsum([levels, levels, 1, 1, levels, levels, levels])
+        ends = np.cumsum([levels, levels, 1, 1, levels, levels, levels])
         u, v, px, py, vorticity, divergence, temperature, humidity = store_in_reverse(
-            jnp.split(fields, sizes, axis=1))
+            jnp.split(fields, ends, axis=1))
         u, v, px, py = u * secant, v * secant, px * secant, py * secant
         coriolis = self._row(2 * self.constants.rotation_rate * self.grid.sin_latitude, fields)
         return DynamicsFields(

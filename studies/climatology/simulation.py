@@ -98,8 +98,8 @@ def build(configuration: Configuration) -> tuple[jcm.Model, jcm.Inputs]:
     forcing = forcings[configuration.forcing](
         model.grid, start=start, gravity=model.constants.gravity)
     if configuration.orography:
-        spectrum = reference_orography(model, configuration.orography)
-        forcing = eqx.tree_at(lambda f: f.surface_geopotential, forcing, spectrum)
+        geopotential = reference_orography(model, configuration.orography)
+        forcing = eqx.tree_at(lambda f: f.surface_geopotential, forcing, geopotential)
     changes = {k.removeprefix("parameters."): v for k, v in configuration.parameters.items()}
     parameters = jcm.insert(jcm.reference_parameters(model), changes)
     inputs = jcm.default_inputs(
@@ -127,8 +127,7 @@ def reference_orography(model: jcm.Model, path: str) -> jax.Array:
                 f"expected phis_spec with shape {shape} in {path}; got "
                 f"{dataset['phis_spec'].shape if 'phis_spec' in dataset else 'no such variable'}")
         spectrum = jnp.asarray(dataset["phis_spec"].values.transpose(0, 2, 1)[:, :, None])
-    return model.transform.synthesis(model.transform.truncated(spectrum))[:, 0].astype(
-        jnp.result_type(float))
+    return model.transform.synthesis(model.transform.truncated(spectrum))[:, 0]
 
 
 def perturbed(model: jcm.Model, inputs: jcm.Inputs, size: float, seed: int) -> jcm.Inputs:

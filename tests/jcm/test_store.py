@@ -69,8 +69,7 @@ def test_other_platforms_get_no_loop():
     assert "stablehlo.while" not in text
 
 
-def test_what_is_not_differentiated_is_not_stored():
-    """An integer or a constant next to a differentiated array costs nothing in reverse."""
+def test_integers_beside_a_differentiated_array_are_no_obstacle():
     def function(x):
         a, _ = store_in_reverse((x, jnp.arange(3)))
         return jnp.sum(a**2)
