@@ -151,7 +151,12 @@ def compile_window(
     return lambda model, inputs, steps: compiled(model, inputs, np.int32(steps), average, names)
 
 
+#: GPUs would otherwise round the factors of products of matrices to ten bits.
+PRECISION = "highest"
+
+
 @eqx.filter_jit
+@jax.default_matmul_precision(PRECISION)
 def _window(
     model: Model, inputs: Inputs, steps: Array | np.int32, average: bool,
     observe: tuple[str, ...] | None,
@@ -163,6 +168,7 @@ def _window(
 
 
 @eqx.filter_jit
+@jax.default_matmul_precision(PRECISION)
 def _scan(
     model: Model, inputs: Inputs, steps: int, windows: int, average: bool,
     observe: tuple[str, ...] | None, checkpoint: Checkpoint,
@@ -193,13 +199,10 @@ def _pieces(
     # Tables take the working precision here, once, not in every step.
     model = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, model)
     widths = model.physics.widths(parameters)
-    with jax.default_matmul_precision("highest"):
-        ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
+    ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
 
     def one_step(state: State) -> tuple[State, Fields]:
-        # GPUs would otherwise round the factors of products to ten bits.
-        with jax.default_matmul_precision("highest"):
-            state, fields = advance(model, ground, parameters, state)
+        state, fields = advance(model, ground, parameters, state)
         return state, chosen(fields, observe)
 
     shapes = jax.eval_shape(lambda state: one_step(state)[1], inputs.state)
