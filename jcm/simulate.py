@@ -14,6 +14,7 @@ import numpy as np
 from jax import Array
 from jax.core import Tracer
 
+from jcm.checkpoints import Loop, Schedule, schedule, sweep
 from jcm.forcing import Forcing
 from jcm.model import Model
 from jcm.physics import Fields
@@ -23,7 +24,7 @@ from jcm.physics.stochastic import next_pattern, perturb
 from jcm.state import Columns, State
 from jcm.surface.coupler import Ground
 
-Checkpoint = Literal["step", "window", "none"]
+Checkpoint = Literal["step", "window", "none"] | int
 
 
 class Inputs(eqx.Module):
@@ -68,8 +69,10 @@ def simulate(
         Names of the variables wanted, see `jcm.variables`; default all. Fewer are cheaper,
         above all in reverse mode.
     checkpoint
-        What reverse mode recomputes: each `step` (default; saves one state a step), also each
-        output `window` (for long runs), or `none`.
+        What reverse mode recomputes: each `step` (default; keeps one state a step), also each
+        output `window` (for long runs), or `none`. A number is the largest number of states that
+        are kept; the schedule of `jcm.checkpoints` then repeats what is missing. Forward mode
+        does not work with a number.
 
     Returns
     -------
@@ -82,16 +85,14 @@ def simulate(
     ValueError
         If the lengths are not positive multiples of the time step, or a variable is unknown.
     """
-    every = days if every is None else every
-    steps = whole_steps(model, "every", every)
-    total = whole_steps(model, "days", days)
-    if total % steps:
-        raise ValueError(f"days must be a multiple of every; got {days} and {every}")
+    steps, windows = output_windows(model, days, days if every is None else every)
     check_widths(model, inputs.parameters)
     names = None if observe is None else tuple(observe)
-    windows = total // steps
     if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((model, inputs))):
         # Reverse mode needs to know the number of steps.
+        if not isinstance(checkpoint, str):
+            plan = schedule(steps * windows, min(steps * windows, checkpoint))
+            return swept(model, inputs, plan, np.int32(steps), windows, average, names)
         return _scan(model, inputs, steps, windows, average, names, checkpoint)
     # One program for every length: the number of steps is its argument.
     outputs = []
@@ -100,6 +101,20 @@ def simulate(
         inputs = inputs.with_state(state)
         outputs.append(fields)
     return inputs.state, jax.tree.map(lambda *x: jnp.stack(x), *outputs)
+
+
+def output_windows(model: Model, days: float, every: float) -> tuple[int, int]:
+    """Return the steps between two outputs of a run, and the number of outputs.
+
+    Raises
+    ------
+    ValueError
+        If the lengths are not positive multiples of the time step, or of each other.
+    """
+    steps, total = whole_steps(model, "every", every), whole_steps(model, "days", days)
+    if total % steps:
+        raise ValueError(f"days must be a multiple of every; got {days} and {every}")
+    return steps, total // steps
 
 
 def whole_steps(model: Model, name: str, days: float) -> int:
@@ -189,15 +204,91 @@ def _scan(
     return jax.lax.scan(window, inputs.state, length=windows)
 
 
+@eqx.filter_jit
+@jax.default_matmul_precision(PRECISION)
+def swept(
+    model: Model, inputs: Inputs, schedule: Schedule, steps: Array | np.int32, windows: int,
+    average: bool, observe: tuple[str, ...] | None, daily: tuple[Any, Forcing] | None = None,
+) -> tuple[State, Fields]:  # fmt: skip
+    """Integrate, in reverse mode with a schedule of states that are kept.
+
+    Parameters
+    ----------
+    model, inputs
+        As in `simulate`.
+    schedule, steps, windows
+        Schedule of the whole run, steps of a window, number of windows.
+    average, observe
+        As in `simulate`.
+    daily
+        Parameters and forcing with a leading axis of days, instead of those of `inputs`; the
+        derivative with respect to them tells the effect of each day.
+    """
+    model = _in_precision_of(model, inputs)
+    widths = model.physics.widths(inputs.parameters)
+    with_ground = lambda parameters, forcing: (  # noqa: E731
+        parameters, model.coupler.ground(forcing, model.transform, parameters, widths))
+    constants = (with_ground(inputs.parameters, inputs.forcing) if daily is None
+                 else jax.vmap(with_ground)(*daily))
+
+    loop = _Steps(model, steps, average, observe, daily is not None)
+    one = constants if daily is None else jax.tree.map(lambda x: x[0], constants)
+    shapes = jax.eval_shape(lambda *x: loop.step(*x)[1], one, inputs.state, 0)
+    outputs = jax.tree.map(lambda x: jnp.zeros((windows, *x.shape), x.dtype), shapes)
+    return sweep(loop, constants, inputs.state, outputs, schedule)
+
+
+class _Steps(Loop):
+    """The steps of a run, for a sweep; constants are parameters and ground."""
+
+    model: Model
+    #: Steps of a window.
+    steps: Array | np.int32
+    average: bool = eqx.field(static=True)
+    observe: tuple[str, ...] | None = eqx.field(static=True)
+    #: Whether each day has its own constants.
+    daily: bool = eqx.field(static=True)
+
+    def step(self, constants, state, k):
+        """Return the next state, and the share of its step in the fields of the window."""
+        parameters, ground = constants
+        state, fields = advance(self.model, ground, parameters, state)
+        fields = chosen(fields, self.observe)
+        if self.average:
+            return state, jax.tree.map(lambda x: x / self.steps, fields)
+        return state, jax.lax.cond(
+            (k + 1) % self.steps == 0,
+            lambda: _at_the_end(self.model, ground, state, fields),
+            lambda: jax.tree.map(jnp.zeros_like, fields))  # fmt: skip
+
+    def window(self, k):
+        """Return the number of the output."""
+        return k // self.steps
+
+    def period(self, k):
+        """Return the day, where days differ."""
+        return k // self.model.steps_per_day if self.daily else None
+
+
+def _in_precision_of(model: Model, inputs: Inputs) -> Model:
+    """Give the tables the working precision here, once, not in every step."""
+    dtype = inputs.state.current.vorticity.dtype
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, model)
+
+
+def _at_the_end(model: Model, ground: Ground, state: State, fields: Fields) -> Fields:
+    """Return the fields of a step, those of the atmosphere at its end."""
+    now = state_fields(model, model.columns(state.previous, ground))
+    return fields | chosen(now, tuple(set(fields) & set(now)))
+
+
 def _pieces(
     model: Model, inputs: Inputs, average: bool, observe: tuple[str, ...] | None,
     checkpoint: bool = False,
 ) -> tuple[Callable, Fields, Callable]:  # fmt: skip
     """Return a step of state and fields, the fields before the first, and what ends a window."""
     parameters = inputs.parameters
-    dtype = inputs.state.current.vorticity.dtype
-    # Tables take the working precision here, once, not in every step.
-    model = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_inexact_array(x) else x, model)
+    model = _in_precision_of(model, inputs)
     widths = model.physics.widths(parameters)
     ground = model.coupler.ground(inputs.forcing, model.transform, parameters, widths)
 
@@ -219,8 +310,7 @@ def _pieces(
         state, fields = carry
         if average:
             return state, jax.tree.map(lambda x: x / steps, fields)
-        now = state_fields(model, model.columns(state.previous, ground))
-        return state, fields | chosen(now, tuple(set(fields) & set(now)))
+        return state, _at_the_end(model, ground, state, fields)
 
     return accumulate, nothing, finish
 

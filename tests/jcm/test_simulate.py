@@ -1,4 +1,5 @@
 import importlib
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -100,6 +101,27 @@ def test_a_run_inside_a_transformation_is_the_run_outside(average, small_model, 
         # Shapes and types too: the outside has a host loop, the inside a scan.
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_gradients_are_the_same_however_many_states_are_kept(average, small_model, small_inputs):
+    names = ["forcing.sea_surface_temperature", "parameters.convection.relaxation_time"]
+
+    def score(values, checkpoint):
+        state, fields = jcm.simulate(
+            small_model, jcm.insert(small_inputs, values), days=4 / 36, every=2 / 36,
+            average=average, observe=["precipitation_flux", "air_temperature"],
+            checkpoint=checkpoint)  # fmt: skip
+        rain = jnp.sum(fields["precipitation_flux"] * jnp.arange(2.0)[:, None, None])
+        return rain + jnp.mean(fields["air_temperature"] ** 2) + jnp.sum(
+            state.current.vorticity**2)
+
+    values = jcm.extract(small_inputs, names)
+    expected = jax.jit(jax.grad(partial(score, checkpoint="step")))(values)
+    found = jax.jit(jax.grad(partial(score, checkpoint=2)))(values)
+    for name in names:
+        size = jnp.max(jnp.abs(expected[name]))
+        assert jnp.max(jnp.abs(found[name] - expected[name])) < 1e-12 * size
 
 
 def test_a_compiled_window_is_a_run_of_one_output(small_model, small_inputs):

@@ -1,0 +1,1 @@
+"""The commands of `jcm-sensitivity`, one file each."""
