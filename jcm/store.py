@@ -26,7 +26,7 @@ def store(tree: Tree) -> Tree:
 
 
 def store_in_reverse(tree: Tree) -> Tree:
-    """Return the same arrays; reverse mode stores their cotangents before it uses them."""
+    """Return the same arrays; derivatives of either mode are stored before they are used."""
     return _apply(_store_in_reverse, tree)
 
 
@@ -66,7 +66,7 @@ def _primitive(name: str, on_cpu: Callable[..., list[Any]]) -> Primitive:
     mlir.register_lowering(
         primitive, mlir.lower_fun(on_cpu, multiple_results=True), platform="cpu")
     ad.primitive_jvps[primitive] = lambda primals, tangents: (
-        primitive.bind(*primals), _of_nonzero(primitive, list(tangents)))
+        primitive.bind(*primals), _of_nonzero(_store, list(tangents)))
     ad.primitive_transposes[primitive] = lambda cotangents, *_: _of_nonzero(_store, cotangents)
     batching.primitive_batchers[primitive] = lambda arrays, axes: (primitive.bind(*arrays), axes)
     return primitive

@@ -108,5 +108,6 @@ class Experiment(Table):
     # Tables that other packages read.
     target: dict[str, Any] = Field(default_factory=dict)
     sensitivity: dict[str, Any] = Field(default_factory=dict)
+    response: dict[str, Any] = Field(default_factory=dict)
     calibration: dict[str, Any] = Field(default_factory=dict)
     folder: Annotated[Path, Field(exclude=True)] = Path()

@@ -2,7 +2,10 @@
 
 import typer
 
+from jcm_sensitivity.commands.check import check_command
+from jcm_sensitivity.commands.horizon import horizon_command
 from jcm_sensitivity.commands.map import map_command
+from jcm_sensitivity.commands.response import response_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
 
@@ -13,3 +16,6 @@ def main() -> None:
 
 
 app.command("map")(map_command)
+app.command("response")(response_command)
+app.command("check")(check_command)
+app.command("horizon")(horizon_command)

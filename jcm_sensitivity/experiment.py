@@ -10,8 +10,9 @@ from jcm.initial import default_inputs
 from jcm.model import build_model
 from jcm.simulate import Inputs
 from jcm_sensitivity.adjoint import Experiment, model_experiment
-from jcm_sensitivity.regions import REGIONS, region
-from jcm_sensitivity.targets import ALL, Days, Target, between, last, mean
+from jcm_sensitivity.periods import last
+from jcm_sensitivity.targets import Target, mean
+from jcm_sensitivity.targets_file import target_from_table
 
 SEA_SURFACE_TEMPERATURE = "forcing.sea_surface_temperature"
 
@@ -39,8 +40,8 @@ def default_experiment(*, smooth: bool = False) -> MapExperiment:
     With `smooth`, the switches of the physics have their suggested widths.
     """
     model = build_model("T31L8", smooth=smooth)
-    target = mean("precipitation_flux", region=REGIONS["tropical_pacific"], days=last(1))
-    run = model_experiment(model, days=5, every=1, observe=[target.variable])
+    target = mean("precipitation_flux", region="tropical_pacific", days=last(1))
+    run = model_experiment(model, days=5, every=1, observe=target.variables)
     return MapExperiment(run, default_inputs(model), target, (SEA_SURFACE_TEMPERATURE,))
 
 
@@ -72,45 +73,8 @@ def read_experiment(path: str | Path) -> MapExperiment:
     model, inputs, options = build(experiment)
     run = model_experiment(
         model, days=options["days"], every=options["every"], average=options["average"],
-        observe=[target.variable])  # fmt: skip
+        observe=target.variables)  # fmt: skip
     return MapExperiment(run, inputs, target, tuple(wrt))
-
-
-def target_from_table(table: Mapping[str, Any]) -> Target:
-    """Return a target from a table such as `[target]` of an experiment.
-
-    Parameters
-    ----------
-    table
-        `variable`; `region`, a name or [south, north, west, east] in degrees, default the globe;
-        `days`, `{ last = 1 }` or `{ between = [3, 5] }`, default the whole run; `level`.
-
-    Raises
-    ------
-    ValueError
-        If a key is missing or unknown, or a value has no meaning.
-    """
-    _refuse_unknown(table, ("variable", "region", "days", "level"), "target")
-    if "variable" not in table:
-        raise ValueError("[target] needs a variable, e.g. variable = 'precipitation_flux'")
-    level = table.get("level")
-    if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
-        raise ValueError(f"[target] level is the number of a level, 0 at the top; got {level!r}")
-    return mean(
-        table["variable"], region=region(table.get("region", "globe")),
-        days=_days(table.get("days", {})), level=level)  # fmt: skip
-
-
-def _days(table: Any) -> Days:
-    match table:
-        case {"last": int() | float() as days, **rest} if not rest:
-            return last(days)
-        case {"between": [int() | float() as begin, int() | float() as end], **rest} if not rest:
-            return between(begin, end)
-        case {**rest} if not rest:
-            return ALL
-    raise ValueError(
-        f"[target] days is {{ last = 1 }} or {{ between = [3, 5] }} or absent; got {table!r}")
 
 
 def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str) -> None:

@@ -12,6 +12,7 @@ import xarray as xr
 from cartopy.mpl.geoaxes import GeoAxes
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from jcm.data import data_path
@@ -25,6 +26,8 @@ CENTRE = 180
 RESOLVED = 0.998
 #: Longitudes at the edge are moved inside by this much [degrees].
 INSET = 1e-3
+#: Diameter of a point of stippling over the width of a cell on the equator, and largest [points].
+STIPPLE, LARGEST_STIPPLE = 0.3, 3.0
 
 
 def plot_map(
@@ -33,6 +36,7 @@ def plot_map(
     *,
     region: Region | None = None,
     title: str | None = None,
+    significant: xr.DataArray | None = None,
 ) -> Path:
     """Draw a map and write it as PNG.
 
@@ -46,6 +50,29 @@ def plot_map(
         Region to outline, e.g. that of the target.
     title
         Heading; default the long name.
+    significant
+        Mask on the same grid, e.g. `NAME_significant` of `ensemble_map`: cells where it is not 0
+        are stippled. Stippling shows what is significant, as in Wilks (2016); a map without a
+        point has nothing that is.
+
+    Raises
+    ------
+    ValueError
+        If the field has other dimensions, or values that are not finite, or the mask does not fit.
+    """
+    field = checked_map(field)
+    figure, _ = map_figure(
+        field, colour_limit(field.values), region=region, title=title, significant=significant)
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
+    with replacing(path) as part:
+        FigureCanvasAgg(figure).print_png(part, metadata={"Software": "jcm_sensitivity"})
+    return path
+
+
+def checked_map(field: xr.DataArray) -> xr.DataArray:
+    """Return a map, latitude first.
 
     Raises
     ------
@@ -55,33 +82,55 @@ def plot_map(
     if set(field.dims) != {"lat", "lon"}:
         raise ValueError(
             f"expected a map with dimensions lat and lon, got {field.dims}; select one month first")
-    field = field.transpose("lat", "lon")
     if not np.isfinite(field.values).all():
         raise ValueError(f"{field.name} has values that are not finite")
+    return field.transpose("lat", "lon")
+
+
+def map_figure(
+    field: xr.DataArray, limits: tuple[float, bool], *, region: Region | None = None,
+    title: str | None = None, significant: xr.DataArray | None = None,
+) -> tuple[Figure, QuadMesh]:  # fmt: skip
+    """Return the figure of a map, and the cells that carry its colours.
+
+    Parameters
+    ----------
+    field, region, title, significant
+        As for `plot_map`.
+    limits
+        Value of the strongest colour, and whether others exceed it; see `colour_limit`.
+
+    Raises
+    ------
+    ValueError
+        If the mask does not fit.
+    """
     projection = ccrs.Robinson(central_longitude=CENTRE)
     figure = Figure(figsize=(11, 6.2), layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(projection=projection)
     assert isinstance(axes, GeoAxes)
     axes.set_global()
-    limit, clipped = colour_limit(field.values)
-    x, y = _corners(projection, Grid("", 0, field.sizes["lon"], field.sizes["lat"]))
-    values = np.concatenate([field.values, field.values[:, :1]], axis=1)
-    mesh = axes.pcolormesh(x, y, values, cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True)
+    limit, clipped = limits
+    grid = Grid("", 0, field.sizes["lon"], field.sizes["lat"])
+    mesh = axes.pcolormesh(
+        *_corners(projection, grid), cells(field.values), cmap="RdBu_r", vmin=-limit, vmax=limit,
+        rasterized=True)  # fmt: skip
     _draw_coastlines(axes, projection)
     if region is not None:
         _draw_region(axes, projection, region)
+    if significant is not None:
+        _stipple(axes, projection, grid, significant)
     bar = figure.colorbar(
         mesh, ax=axes, orientation="horizontal", shrink=0.6, aspect=40, pad=0.03,
         extend="both" if clipped else "neither")  # fmt: skip
     bar.set_label(f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', '1')}]")
     axes.set_title(title or str(field.attrs.get("long_name", field.name)), fontsize=11)
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
-    with replacing(path) as part:
-        canvas.print_png(part, metadata={"Software": "jcm_sensitivity"})
-    return path
+    return figure, mesh
+
+
+def cells(values: np.ndarray) -> np.ndarray:
+    """Return values (lat, lon) for the cells of a figure: the one at the seam comes twice."""
+    return np.concatenate([values, values[:, :1]], axis=1)
 
 
 def colour_limit(values: np.ndarray) -> tuple[float, bool]:
@@ -145,3 +194,21 @@ def _draw_region(axes: Axes, projection: ccrs.Projection, region: Region) -> Non
     for longitude, latitude in sides:
         _draw_line(
             axes, projection, longitude, latitude, color="black", linewidth=1.6, linestyle="--")
+
+
+def _stipple(
+    axes: Axes, projection: ccrs.Projection, grid: Grid, significant: xr.DataArray
+) -> None:
+    """Mark the centres of significant cells with points."""
+    if set(significant.dims) != {"lat", "lon"} or (
+            significant.sizes["lon"], significant.sizes["lat"]) != grid.shape:
+        raise ValueError(
+            f"the mask of significant cells has {dict(significant.sizes)}; expected the grid of "
+            f"the map, lat {grid.nlat} and lon {grid.nlon}")
+    marked = significant.transpose("lat", "lon").values != 0
+    longitude, latitude = np.meshgrid(grid.longitude, grid.latitude)
+    x, y = _project(projection, longitude[marked], latitude[marked])
+    # The map is about 9 inches wide.
+    size = min(LARGEST_STIPPLE, STIPPLE * 9 * 72 / grid.nlon)
+    axes.plot(x, y, linestyle="none", marker="o", markersize=size, color="black",
+              markeredgewidth=0)  # fmt: skip

@@ -6,12 +6,16 @@ counts with the part of its area inside, so a region has the same area on every 
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jcm.constants import EARTH
 from jcm.grid import Grid
+from jcm_sensitivity.hints import hint
+
+#: What two boxes have in common is more than this [degrees]; less is rounding.
+SLIVER = 1e-9
 
 
 class Region(NamedTuple):
@@ -50,19 +54,59 @@ class Region(NamedTuple):
         around = "-".join(_text((x + 180) % 360 - 180, "WE") for x in (self.west, self.east))
         return f"{self.name} ({edges}, {around})"
 
-    def fraction(self, grid: Grid) -> np.ndarray:
-        """Return the part of the area of each cell that lies inside [1]; (lon, lat)."""
-        edge = np.concatenate([[-1.0], np.cumsum(grid.quadrature_weight) - 1.0])
-        edge[-1] = 1.0
-        low, high = np.sin(np.deg2rad([self.south, self.north]))
-        rows = np.minimum(edge[1:], high) - np.maximum(edge[:-1], low)
+    def columns(self, grid: Grid) -> np.ndarray:
+        """Return the part of each column of cells between the meridians [1]; (lon,)."""
         spacing = 360.0 / grid.nlon
         # Distance from the western edge of the region to the western edge of the cell.
         start = (grid.longitude - spacing / 2 - self.west) % 360.0
         columns = np.minimum(start + spacing, self.width) - np.minimum(start, self.width)
         # A cell that holds the western edge begins before it, and ends inside.
         columns += np.clip(start + spacing - 360.0, 0.0, self.width)
-        return np.clip(columns / spacing, 0, 1)[:, None] * np.maximum(rows, 0) / np.diff(edge)
+        return np.clip(columns / spacing, 0, 1)
+
+    def fraction(self, grid: Grid) -> np.ndarray:
+        """Return the part of the area of each cell that lies inside [1]; (lon, lat)."""
+        edge = np.concatenate([[-1.0], np.cumsum(grid.quadrature_weight) - 1.0])
+        edge[-1] = 1.0
+        low, high = np.sin(np.deg2rad([self.south, self.north]))
+        rows = np.minimum(edge[1:], high) - np.maximum(edge[:-1], low)
+        return self.columns(grid)[:, None] * np.maximum(rows, 0) / np.diff(edge)
+
+    def __and__(self, other: Any) -> "Region":
+        """Return the box that lies in both; masks of `jcm_sensitivity.masks` know `&` as well.
+
+        Raises
+        ------
+        ValueError
+            If the two have nothing in common, or two separate boxes.
+        """
+        if not isinstance(other, Region):
+            return NotImplemented
+        south, north = max(self.south, other.south), min(self.north, other.north)
+        arcs = _common_arcs(self, other)
+        words = f"{self.description} and {other.description}"
+        if south >= north or not arcs:
+            raise ValueError(f"the region is empty: {words} have nothing in common")
+        if len(arcs) > 1:
+            raise ValueError(f"{words} have two separate boxes in common; choose one of them")
+        if self in (GLOBE, other):
+            return other
+        return self if other == GLOBE else box(
+            south, north, *arcs[0], name=f"{self.name} & {other.name}")
+
+
+def _common_arcs(first: Region, second: Region) -> list[tuple[float, float]]:
+    """Return western and eastern edges of what two boxes have in common in longitude."""
+    for one, other in ((first, second), (second, first)):
+        if one.width == 360:
+            return [(other.west, other.east)]
+    start = (second.west - first.west) % 360.0
+    pieces = []
+    for begin in (start, start - 360.0):
+        low, high = max(begin, 0.0), min(begin + second.width, first.width)
+        if high > low + SLIVER:
+            pieces.append((first.west + low, first.west + high))
+    return [tuple((edge + 180) % 360 - 180 for edge in piece) for piece in pieces]
 
 
 def _text(degrees: float, letters: str) -> str:
@@ -112,24 +156,43 @@ def box(
 GLOBE = box(-90, 90, 0, 360, name="globe")
 
 #: Regions by name. The Nino boxes are those of Trenberth, K. E. (1997): The definition of El Nino.
-#: Bull. Am. Meteorol. Soc., 78, 2771-2777, and of NOAA CPC; the box `tropical_pacific` is Nino 4,
-#: the edge of the warm pool, where convection follows the sea surface. Others are chosen here.
+#: Bull. Am. Meteorol. Soc., 78, 2771-2777, and of NOAA CPC; `tropical_pacific` is Nino 4, the edge
+#: of the warm pool, where convection follows the sea surface. `sahara` is that of Seneviratne, S.
+#: and others (2012), IPCC SREX, chapter 3; `itcz_band` that of Adam, O., Bischoff, T. and
+#: Schneider, T. (2016), J. Clim., 29, 3219-3230; the `jet` bands are those of Ceppi, P. and others
+#: (2018), J. Clim., 31, 1091-1105. The other edges are chosen here: authors differ.
 REGIONS = {
     region.name: region
     for region in (
         GLOBE,
+        # Bands.
+        box(0, 90, 0, 360, name="northern_hemisphere"),
+        box(-90, 0, 0, 360, name="southern_hemisphere"),
+        box(-20, 20, 0, 360, name="tropics"),
+        box(-20, 20, 0, 360, name="itcz_band"),
+        box(0, 20, 0, 360, name="northern_tropics"),
+        box(-20, 0, 0, 360, name="southern_tropics"),
+        box(-5, 5, 0, 360, name="equatorial_belt"),
+        box(30, 90, 0, 360, name="northern_extratropics"),
+        box(-90, -30, 0, 360, name="southern_extratropics"),
+        box(30, 60, 0, 360, name="northern_jet"),
+        box(-60, -30, 0, 360, name="southern_jet"),
+        box(60, 90, 0, 360, name="arctic"),
+        box(-90, -60, 0, 360, name="antarctic"),
+        # Oceans.
         box(-5, 5, 160, -150, name="tropical_pacific"),
         box(-5, 5, 160, -150, name="nino4"),
         box(-5, 5, -170, -120, name="nino34"),
         box(-5, 5, -150, -90, name="nino3"),
-        box(-20, 20, 0, 360, name="tropics"),
-        box(30, 90, 0, 360, name="northern_extratropics"),
-        box(-90, -30, 0, 360, name="southern_extratropics"),
-        box(60, 90, 0, 360, name="arctic"),
+        box(-10, 10, 95, 150, name="maritime_continent"),
+        box(20, 60, 120, -120, name="north_pacific"),
+        box(30, 60, -60, 0, name="north_atlantic"),
+        box(-65, -45, 0, 360, name="southern_ocean"),
+        # Land.
         box(10, 20, -20, 35, name="sahel"),
+        box(15, 30, -20, 40, name="sahara"),
         box(10, 30, 70, 90, name="indian_monsoon"),
         box(-15, 5, -75, -50, name="amazon"),
-        box(30, 60, -60, 0, name="north_atlantic"),
         box(35, 60, -10, 30, name="europe"),
     )
 }
@@ -147,7 +210,8 @@ def region(which: str | Region | Sequence[float | int]) -> Region:
         return box(*which[1:], name=which.name)
     if isinstance(which, str):
         if which not in REGIONS:
-            raise ValueError(f"unknown region {which!r}; available: {', '.join(REGIONS)}")
+            raise ValueError(
+                f"unknown region {which!r}; {hint(which, REGIONS)}available: {', '.join(REGIONS)}")
         return REGIONS[which]
     edges = list(which)
     if len(edges) != 4:

@@ -12,7 +12,7 @@ from jcm.states import UNITS as SPECTRUM_UNITS
 
 #: Units inside the model -> (factor, units in which people read them). 1 kg m-2 of water is 1 mm.
 DISPLAYED = {"kg m-2 s-1": (86400.0, "mm day-1")}
-_POWER = re.compile(r"([A-Za-z]+)(-?\d+(?:\.\d+)?)?")
+_POWER = re.compile(r"([A-Za-z_]+)(-?\d+(?:\.\d+)?)?")
 
 
 def _powers(units: str) -> dict[str, float]:
@@ -44,6 +44,17 @@ def per(units: str, denominator: str) -> str:
         powers[name] = powers.get(name, 0) - power
     parts = [f"{name}{'' if p == 1 else f'{p:g}'}" for name, p in powers.items() if p]
     return " ".join(parts) or "1"
+
+
+def same_units(first: str, second: str) -> bool:
+    """Return whether units are the same, in whatever order: `W m-2` and `m-2 W`.
+
+    Raises
+    ------
+    ValueError
+        If the units are not products of powers.
+    """
+    return per(first, second) == "1"
 
 
 def displayed(units: str) -> tuple[float, str]:

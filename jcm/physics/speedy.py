@@ -188,7 +188,7 @@ class SpeedyPhysics(Physics):
 
         # A concatenation, because a product with a mask would compute the flux in every layer.
         at_surface = lambda flux, factor: jnp.concatenate(  # noqa: E731
-            [jnp.zeros_like(q[:-1]), (flux * factor[-1])[None]])
+            [jnp.zeros_like(q[:-1]), store_in_reverse(flux * factor[-1])[None]])
         tendency = Tendency(
             eastward_wind=at_surface(surface.mean.eastward_stress, mass),
             northward_wind=at_surface(surface.mean.northward_stress, mass),

@@ -124,9 +124,16 @@ def test_integer_input_is_refused():
         sensitivity(mirror(MODEL), RAIN, INPUTS, wrt=["forcing.start_day"])
 
 
-def test_group_of_inputs_is_refused():
+def test_group_of_fields_is_refused():
     with pytest.raises(ValueError, match="group"):
-        sensitivity(mirror(MODEL), RAIN, INPUTS, wrt=["parameters.convection"])
+        sensitivity(mirror(MODEL), RAIN, INPUTS, wrt=["forcing"])
+
+
+@pytest.mark.filterwarnings("ignore:.*does not depend on:UserWarning")
+def test_group_of_parameters_stands_for_its_numbers():
+    result = sensitivity(mirror(MODEL), RAIN, INPUTS, wrt=["parameters.convection", SST])
+    assert "parameters.convection.relaxation_time" in result.gradient
+    assert sum(name.startswith("parameters.") for name in result.gradient) == 9
 
 
 @pytest.mark.parametrize("wrt", [[], SST])

@@ -80,3 +80,21 @@ def test_map_with_gaps_is_refused(tmp_path):
 def test_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no folder"):
         plot_map(field(), tmp_path / "none" / "map.png")
+
+
+def test_significant_cells_are_stippled(tmp_path):
+    plain = imread(plot_map(field(), tmp_path / "plain.png"))
+    mask = xr.zeros_like(field(), dtype=int)
+    none = imread(plot_map(field(), tmp_path / "none.png", significant=mask))
+    np.testing.assert_array_equal(none, plain)
+    mask[10:14, 5:9] = 1
+    some = imread(plot_map(field(), tmp_path / "some.png", significant=mask))
+    darker = (plain - some)[..., :3].min(axis=-1) > 0.2
+    # Sixteen points, each of a few pixels.
+    assert 16 <= darker.sum() <= 16 * 20
+
+
+def test_mask_of_another_grid_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected the grid of the map"):
+        plot_map(field(), tmp_path / "map.png", significant=field(name="T31", values=np.ones(
+            (48, 96))))  # fmt: skip

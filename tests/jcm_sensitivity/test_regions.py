@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from jcm.constants import EARTH
 from jcm.grid import make_grid
-from jcm_sensitivity import GLOBE, REGIONS, box, region
+from jcm_sensitivity import GLOBE, LAND, REGIONS, SEA, box, grid_mask, region
 
 GRIDS = ["T21", "T31", "T42", "T63"]
 latitudes = st.floats(-90, 90, allow_nan=False)
@@ -100,3 +100,66 @@ def test_region_of_three_numbers_is_refused():
 def test_region_says_where_it_is():
     assert region("nino34").description == "nino34 (5S-5N, 170W-120W)"
     assert region("tropical_pacific").description == "tropical_pacific (5S-5N, 160E-150W)"
+
+
+def test_intersection_of_two_boxes_is_the_box_in_both():
+    both = box(-10, 20, 170, -150) & box(0, 30, -170, 0)
+    assert (both.south, both.north, both.west, both.east) == (0, 20, -170, -150)
+
+
+@given(st.floats(1, 90), st.lists(longitudes, min_size=4, max_size=4))
+def test_intersection_never_depends_on_the_order(north, edges):
+    if abs(edges[0] - edges[1]) < 1e-3 or abs(edges[2] - edges[3]) < 1e-3:
+        return
+    boxes = box(0, 90, *edges[:2]), box(-5, north, *edges[2:])
+    areas = []
+    for first, second in (boxes, boxes[::-1]):
+        try:
+            areas.append((first & second).area)
+        except ValueError as error:
+            areas.append("two" if "two separate" in str(error) else "none")
+    if "two" in areas or "none" in areas:
+        assert areas[0] == areas[1]
+    else:
+        np.testing.assert_allclose(areas[0], areas[1], rtol=1e-6)
+
+
+def test_intersection_with_the_globe_changes_nothing():
+    assert GLOBE & region("sahel") == region("sahel") == region("sahel") & GLOBE
+
+
+def test_boxes_without_common_part_are_refused():
+    with pytest.raises(ValueError, match="nothing in common"):
+        region("arctic") & region("tropics")
+    with pytest.raises(ValueError, match="nothing in common"):
+        region("amazon") & region("maritime_continent")
+
+
+def test_boxes_that_meet_on_both_sides_of_the_earth_are_refused():
+    with pytest.raises(ValueError, match="two separate boxes"):
+        box(0, 10, 0, 300) & box(0, 10, 200, 100)
+
+
+def test_mask_and_region_count_what_is_in_both():
+    grid = make_grid("T21")
+    half = grid_mask(np.full(grid.shape, 0.5), name="half")
+    inside = (region("sahel") & half).fraction(grid)
+    np.testing.assert_allclose(inside, 0.5 * region("sahel").fraction(grid))
+    np.testing.assert_array_equal((half & region("sahel")).fraction(grid), inside)
+    assert (region("sahel") & half).description == "sahel (10N-20N, 20W-35E), half"
+
+
+def test_masks_are_combined_with_masks():
+    assert (region("sahel") & LAND & LAND).masks == (LAND,)
+    assert (LAND & region("sahel")) == (region("sahel") & LAND)
+    assert (LAND & SEA).masks == (LAND, SEA)
+
+
+def test_land_needs_inputs():
+    with pytest.raises(ValueError, match="inputs=inputs"):
+        (region("sahel") & LAND).fraction(make_grid("T21"))
+
+
+def test_unknown_region_suggests_the_nearest():
+    with pytest.raises(ValueError, match="did you mean southern_ocean"):
+        region("southern_ocaen")

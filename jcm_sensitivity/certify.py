@@ -1,0 +1,219 @@
+"""The whole certificate: all inputs, one after the other, each kept on the disk when it is done."""
+
+import collections
+import datetime
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jcm.files import replacing
+from jcm.model import Model
+from jcm.provenance import array_hash, package_version, parameter_hash
+from jcm.simulate import Inputs, simulate
+from jcm_sensitivity.certificate import (
+    LADDER,
+    Horizon,
+    Programs,
+    certify_input,
+    direction,
+    horizon,
+    prepare,
+)
+from jcm_sensitivity.changes import changed, named_values, units_of
+from jcm_sensitivity.combinations import Target
+
+#: Called with what is being done, the number of inputs done, and of all.
+Progress = Callable[[str, int, int], None]
+#: Horizons of the identity of forward and reverse mode.
+IDENTITY_HORIZONS = ("1step", "1d", "5d")
+
+
+def certify(
+    model: Model, inputs: Inputs, *, names: Sequence[str], targets: Mapping[str, Target],
+    horizons: Sequence[str] = ("1step", "6h", "1d", "5d"), tolerance: float = 1e-5,
+    random_directions: int = 0, identity: bool = True, seed: int = 1,
+    store: Path | None = None, progress: Progress = lambda text, done, of: None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return a verdict on the derivative of each target at each horizon to each input.
+
+    Parameters
+    ----------
+    model, inputs
+        The model, and the point at which derivatives are taken; their type decides the precision.
+    names
+        Inputs: parameters, boundary fields, parts of the initial state on the grid.
+    targets
+        Targets by short name; means from the start of the run to the horizon.
+    horizons
+        Such as `1step`, `6h`, `1d`, `5d`.
+    tolerance
+        Largest relative difference of derivative and difference that passes.
+    random_directions
+        How many directions in all the inputs at once are checked in addition.
+    identity
+        Also compare <Jv, w> with <v, J'w> over all outputs of the model.
+    seed
+        Of random patterns and directions.
+    store
+        Folder that keeps what is done, so that a certificate can be resumed.
+    progress
+        Called now and then.
+
+    Returns
+    -------
+    dict
+        The certificate: numbers and words, ready for JSON.
+
+    Raises
+    ------
+    KeyError, ValueError, TypeError
+        If an input, a target or a horizon is unknown or has no derivative.
+    FloatingPointError
+        If the run is not finite.
+    """
+    chosen = [horizon(model, name) for name in horizons]
+    named_values(model, inputs, names)
+    directions = {name: direction(model, inputs, name, seed=seed) for name in names}
+    dtype = np.dtype(inputs.state.current.vorticity.dtype)
+    many = [(name, {name: directions[name]}) for name in names]
+    many += [(f"random direction {k + 1}", _random(directions, seed + k))
+             for k in range(random_directions)]  # fmt: skip
+    head = _head(model, inputs, dtype, targets, chosen, tolerance, seed)
+    folder = None if store is None else Path(store) / _digest(head)
+    missing = [one for one in many if _kept(folder, one[0]) is None]
+    cells: dict[str, list] = {name: _kept(folder, name) or [] for name, _ in many}
+    if missing:
+        say = lambda text: progress(text, len(many) - len(missing), len(many))  # noqa: E731
+        programs = Programs(model, inputs, names, targets, chosen)
+        base = prepare(programs, directions, say)
+        if not np.isfinite(base.value).all():
+            raise FloatingPointError(
+                "a target of the unchanged run is not finite: the run is unstable. Shorten the "
+                "time step or start from another state")
+        for done, (name, along) in enumerate(missing):
+            progress(name, len(many) - len(missing) + done, len(many))
+            cells[name] = certify_input(
+                programs, base, name, along, tolerance=tolerance, steps=LADDER[dtype])
+            _keep(folder, name, cells[name])
+    mismatches = []
+    for name in IDENTITY_HORIZONS if identity else ():
+        if horizon(model, name).steps <= max(h.steps for h in chosen):
+            progress(f"forward against reverse, {name}", len(many), len(many))
+            mismatches.append({"horizon": name, "dtype": dtype.name, "mismatch": adjoint_mismatch(
+                model, inputs, directions, horizon(model, name))})  # fmt: skip
+    return head | _summary(cells, names, mismatches) | {"inputs": [
+        {"name": name, "units": units_of(inputs, name) if name in names else "1",
+         "step_unit": _step_unit(name, directions)} for name, _ in many]}  # fmt: skip
+
+
+def adjoint_mismatch(
+    model: Model, inputs: Inputs, directions: Mapping[str, np.ndarray], which: Horizon
+) -> float:
+    """Return |<Jv, w> - <v, J'w>| / <Jv, Jv> with w = Jv, J that of all outputs of a run.
+
+    Outputs, the mean fields and the last state, count in units of their own size.
+    """
+    values = named_values(model, inputs, list(directions))
+    along = {name: jnp.asarray(directions[name], x.dtype) for name, x in values.items()}
+
+    @jax.jit
+    def both(values: dict, along: dict) -> tuple[Any, Any]:
+        def outputs(values: dict) -> list:
+            state, fields = simulate(
+                model, changed(model, inputs, values), days=which.steps / model.steps_per_day)
+            return jax.tree.leaves((state.current, fields))
+
+        found, push = jax.linearize(outputs, values)
+        sizes = [jnp.maximum(jnp.sqrt(jnp.mean(x**2)), 1e-30) * jnp.sqrt(x.size) for x in found]
+        response = [x / size for x, size in zip(push(along), sizes, strict=True)]
+        back = jax.vjp(outputs, values)[1]([
+            x / size for x, size in zip(response, sizes, strict=True)])[0]  # fmt: skip
+        return response, back
+
+    response, back = jax.device_get(both(values, along))
+    # Sums in double precision: the identity is about the derivatives, not about summing them.
+    forward = sum(float(np.sum(np.square(x, dtype=float))) for x in response)
+    reverse = sum(float(np.sum(np.asarray(along[name], float) * x)) for name, x in back.items())
+    return abs(forward - reverse) / forward
+
+
+def _random(directions: Mapping[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+    """Return a random combination of all directions; patterns of fields are drawn anew."""
+    draw = np.random.default_rng([seed, len(directions)])
+    return {name: v * draw.standard_normal(np.shape(v)) / np.sqrt(len(directions))
+            for name, v in directions.items()}  # fmt: skip
+
+
+def _head(
+    model: Model, inputs: Inputs, dtype: np.dtype, targets: Mapping[str, Target],
+    horizons: Sequence[Horizon], tolerance: float, seed: int,
+) -> dict[str, Any]:  # fmt: skip
+    return {
+        "title": f"Certificate of the derivatives of {model.name}", "model": model.name,
+        "preset": model.preset, "options": str(model.options),
+        "smooth": bool(getattr(model.physics, "smooth", False)), "dtype": dtype.name,
+        "version": package_version(), "parameters_sha256": parameter_hash(inputs.parameters),
+        "forcing_sha256": array_hash(inputs.forcing), "state_sha256": array_hash(inputs.state),
+        "tolerance": tolerance, "seed": seed,
+        "horizons": [{"name": h.name, "steps": h.steps} for h in horizons],
+        "targets": [{"name": name, "description": target.description, "units": target.units}
+                    for name, target in targets.items()],
+    }  # fmt: skip
+
+
+def _summary(
+    cells: Mapping[str, list], names: Sequence[str], mismatches: list
+) -> dict[str, Any]:
+    """Return counts and whether all is well."""
+    single = [cell for name in names for cell in cells[name]]
+    random = [cell for name, many in cells.items() if name not in names for cell in many]
+    limit = 1e-12 if all(m["dtype"] == "float64" for m in mismatches) else 1e-5
+    failed = [cell for cell in single + random if cell["verdict"] in ("wrong", "not finite")]
+    errors = [cell["error"] for cell in random if cell["error"] is not None]
+    return {
+        "created": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "summary": dict(collections.Counter(cell["verdict"] for cell in single).most_common()),
+        "passed": not failed and all(m["mismatch"] <= limit for m in mismatches),
+        "identity": mismatches,
+        "random_directions": {
+            "count": len(errors), "within_1e-6": sum(e <= 1e-6 for e in errors),
+            "largest": max(errors, default=None)},
+        "cells": single + random,
+    }  # fmt: skip
+
+
+def _step_unit(name: str, directions: Mapping[str, np.ndarray]) -> str:
+    if name not in directions:
+        return "a random combination of all inputs"
+    size = directions[name]
+    if size.ndim == 0:
+        return f"the plausible range, {float(size):g}"
+    return f"a random pattern of size {float(np.sqrt(np.mean(size**2))):.3g}"
+
+
+def _digest(head: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _path(folder: Path, name: str) -> Path:
+    return folder / f"{name.replace(' ', '_')}.json"
+
+
+def _kept(folder: Path | None, name: str) -> list | None:
+    if folder is None or not _path(folder, name).is_file():
+        return None
+    return json.loads(_path(folder, name).read_text())
+
+
+def _keep(folder: Path | None, name: str, cells: list) -> None:
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(_path(folder, name)) as temporary:
+        temporary.write_text(json.dumps(cells))
