@@ -26,6 +26,7 @@ from jcm_sensitivity.changes import (
     changed,
     members_of_groups,
     named_values,
+    not_finite_inputs,
     units_of,
 )
 from jcm_sensitivity.combinations import Target
@@ -260,7 +261,7 @@ def _checked(
     for k, target in enumerate(targets):
         units, words = getattr(target, "units", "1"), getattr(target, "description", "target")
         gradient = {name: x[k] for name, x in gradients.items()}
-        _refuse_not_finite(numbers[k], gradient, units, words)
+        _refuse_not_finite(numbers[k], gradient, units, words, inputs)
         results.append(Sensitivity(
             numbers[k], gradient, {name: per(units, unit) for name, unit in known.items()},
             known, units, words, by_day, _notes(run, target)))  # fmt: skip
@@ -272,20 +273,20 @@ def _notes(run: Any, target: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(run, ReverseRun) or not hasattr(target, "variables"):
         return ()
     days = int(run.schedule.steps) / run.model.steps_per_day
-    smooth = bool(getattr(run.model.physics, "smooth", True))
-    window = default_horizon(target.variables, smooth=smooth)
-    if days < SHORTEST_MEASURED:
+    smooth = getattr(run.model.physics, "smooth", None)
+    if days < SHORTEST_MEASURED or smooth is None:
         return ()
+    window = default_horizon(target.variables, smooth=smooth)
     return tuple(warn_beyond(window, days, what=target.description, stacklevel=5).items())
 
 
 def _refuse_not_finite(
-    value: Array, gradient: dict[str, Array], units: str, words: str
+    value: Array, gradient: dict[str, Array], units: str, words: str, inputs: Inputs
 ) -> None:
     if not math.isfinite(value):
         raise FloatingPointError(
             f"the target ({words}) is {float(value)}: the run is unstable. Shorten the time step "
-            "or start from another state")
+            f"or start from another state{not_finite_inputs(inputs)}")
     for name, derivative in gradient.items():
         bad = int(np.size(derivative) - np.isfinite(derivative).sum())
         if bad:

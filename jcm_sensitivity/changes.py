@@ -9,12 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
 from jcm.model import Model
-from jcm.parameters import descriptions, extract, insert
+from jcm.parameters import descriptions, extract, insert, leaf_names
 from jcm.physics import Fields
 from jcm.simulate import Inputs
 from jcm_sensitivity.initial_state import STATE_UNITS, add_increments, zero_increments
@@ -69,6 +70,14 @@ def changed(model: Model | None, inputs: Inputs, values: Mapping[str, Array]) ->
     gridded = {name: value for name, value in values.items() if name in STATE_UNITS}
     inputs = insert(inputs, plain)
     return add_increments(model, inputs, gridded) if gridded and model is not None else inputs
+
+
+def not_finite_inputs(inputs: Any) -> str:
+    """Say which inputs hold NaN or infinity, to end the message on a run that failed; or nothing."""
+    bad = [name for name, x in zip(leaf_names(inputs), jax.tree.leaves(inputs), strict=True)
+           if jnp.issubdtype(jnp.result_type(x), jnp.inexact) and not np.isfinite(x).all()]
+    shown = f"{', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''}"
+    return f". Not finite among the inputs: {shown}; mend these first" if bad else ""
 
 
 def units_of(inputs: Inputs, name: str) -> str:

@@ -188,14 +188,11 @@ def _numbers(
 
 
 def _costs(cost: Cost, patches: int) -> dict[str, Any]:
-    """Return wall time of runs, and of all patches over that of the adjoint.
-
-    The adjoint gives all targets in one sweep, and so do the runs with patches.
-    """
+    """Return wall time of runs, and of all patches over that of the adjoint of one target."""
     adjoint, forward = float(np.median(cost.adjoint)), float(np.median(cost.forward))
     return {
         "adjoint_seconds": ((), adjoint, {
-            "long_name": "wall time of one adjoint run, all targets", "units": "s"}),
+            "long_name": "wall time of one adjoint run, that is, of one map", "units": "s"}),
         "forward_seconds": ((), forward, {"long_name": "wall time of one run", "units": "s"}),
         "forward_runs": ((), 2 * patches, {
             "long_name": "runs with warm and cool patches of one amplitude", "units": "1"}),

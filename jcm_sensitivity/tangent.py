@@ -20,7 +20,13 @@ from jaxtyping import Array, Float
 from jcm.physics import Fields
 from jcm.simulate import Inputs, check_widths
 from jcm.variables import VARIABLES
-from jcm_sensitivity.changes import bound_to_run, changed, named_values, units_of
+from jcm_sensitivity.changes import (
+    bound_to_run,
+    changed,
+    named_values,
+    not_finite_inputs,
+    units_of,
+)
 from jcm_sensitivity.runs import Experiment
 from jcm_sensitivity.units import per
 
@@ -92,7 +98,9 @@ def response(
             "change such as 1.0", stacklevel=2)
     fields, tangent = _pushed(values, changes, experiment, inputs)
     for name, field in fields.items():
-        refuse_nonfinite(field, f"the field {name}", "the run is unstable. Shorten the time step")
+        refuse_nonfinite(
+            field, f"the field {name}", "the run is unstable. Shorten the time step or start from "
+            f"another state{'' if np.isfinite(field).all() else not_finite_inputs(inputs)}")
         refuse_nonfinite(
             tangent[name], f"the response of {name}", "shorten the run, or make the model with "
             "smooth switches: build_model(..., smooth=True)")

@@ -140,12 +140,15 @@ def classify(e: Evidence) -> tuple[Verdict, str]:
     5. AD disagrees with the frozen FD: kink if it lies between the two one-sided slopes of a
        corner at the point; if the difference is more than three times the error of FD and AD
        together: chaotic if roundings are amplified so far that FD does not converge, else wrong;
-       if it is not: chaotic if f is amplified or far from linear, else noise floor.
+       if it is not: chaotic if f is amplified or far from linear, else jump or kink if flips
+       change the slope at every step, else noise floor.
     """
     if not np.all(np.isfinite([e.value, e.slope])):
         return "not finite", f"f = {e.value:g} and its gradient along the direction {e.slope:g}."
     if not np.isfinite(e.frozen) and not np.isfinite(e.difference):
         return "not finite", "f is not finite at any step of the ladder beside the point."
+    if e.adjoint_mismatch is not None and np.isnan(e.adjoint_mismatch):
+        return "not finite", "forward or reverse mode gives a derivative that is not finite."
     if e.adjoint_mismatch is not None and not e.adjoint_mismatch <= e.adjoint_tolerance:
         return "wrong", (
             f"forward and reverse mode differ by {e.adjoint_mismatch:.1e} of the terms of their "
@@ -234,6 +237,8 @@ def _off_the_branch(e: Evidence) -> tuple[Verdict, str]:
             f"no step of the ladder lies between rounding (noise {e.noise:.1e}) and nonlinearity: "
             f"AD {e.slope:.3g}, but f changes by {e.secant:.3g} per unit of the largest step. "
             "Shorten the run: beyond its horizon the gradient predicts nothing.")
+    if corner is not None:
+        return corner
     return "noise floor", (
         f"AD {e.slope:.6g} and FD {e.frozen:.6g} agree within {gap + error:.1e} "
         f"({_relative(gap + error, e):.1e} relative); the rounding of f ({e.noise:.1e}) allows no "

@@ -5,6 +5,7 @@ temperature of the world.
 """
 
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -12,20 +13,26 @@ import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 
 from jcm.output import write_dataset
 from jcm.parameters import extract, insert
 from jcm_sensitivity.adjoint import CompiledSensitivity, compile_sensitivity
+from jcm_sensitivity.animation import animate
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
+from jcm_sensitivity.ensembles import ensemble_map, ensemble_sensitivity, initial_states
 from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+from jcm_sensitivity.horizon import HorizonWarning
 from jcm_sensitivity.maps import integral, note_on_switches, to_map
 from jcm_sensitivity.plot import plot_map
-from jcm_sensitivity.regions import Region
+from jcm_sensitivity.regions import GLOBE, Region
 from jcm_sensitivity.units import displayed, input_units
 
 #: Half the difference of the two runs of `--check`, in units of the input.
 CHECK_STEP = 0.5
+#: Days between the initial states of an ensemble.
+SPACING = 5.0
 
 def map_command(
     experiment: Annotated[
@@ -44,6 +51,22 @@ def map_command(
             "--smooth", help="Smooth the switches of the physics, so that the gradient includes "
             "what they do when they flip; in a file: [model] smooth = true."),
     ] = False,
+    by_day: Annotated[
+        bool,
+        typer.Option(
+            "--by-day", help="Also the effect of a change on each single day of the run, with an "
+            "animation, sensitivity_map.gif."),
+    ] = False,
+    members: Annotated[
+        int,
+        typer.Option(
+            help="Number of initial states along a run, 5 days apart; with two or more, maps are "
+            "means over them, and what is significant is stippled."),
+    ] = 1,
+    memory: Annotated[
+        str | None,
+        typer.Option(help="Largest memory, e.g. 2GiB; a smaller one takes more time."),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -56,34 +79,45 @@ def map_command(
         if smooth and experiment is not None:
             raise ValueError("--smooth is for the default experiment; in a file, set smooth = true "
                              "in [model]")
-        _map(experiment, output, smooth, check, new_console())
+        if members < 1 or (members > 1 and (by_day or memory or check)):
+            raise ValueError(
+                "--members is a positive number, and two or more of them go without --by-day, "
+                f"--memory and --check; got {members}")
+        with warnings.catch_warnings():
+            # Said once, after the table.
+            warnings.simplefilter("ignore", HorizonWarning)
+            if members > 1:
+                _ensemble(experiment, output, smooth, members, new_console())
+            else:
+                _map(experiment, output, smooth, by_day, memory, check, new_console())
 
 
-def _map(path: Path | None, output: Path, smooth: bool, check: bool, console: Console) -> None:
+def _map(
+    path: Path | None, output: Path, smooth: bool, by_day: bool, memory: str | None, check: bool,
+    console: Console,
+) -> None:  # fmt: skip
     begin = time.perf_counter()
-    with status(console, "Building the model and its initial state"):
-        setup = default_experiment(smooth=smooth) if path is None else read_experiment(path)
-    inputs, names, region = setup.inputs, setup.wrt, setup.target.region
-    console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
-    output.mkdir(parents=True, exist_ok=True)
+    setup = _setup(path, smooth, output, console)
+    inputs, names = setup.inputs, setup.wrt
     prepared = time.perf_counter()
     with status(console, "Compiling run and adjoint, about a minute"):
-        gradient = compile_sensitivity(setup.run, setup.target, inputs, wrt=names)
+        gradient = compile_sensitivity(
+            setup.run, setup.target, inputs, wrt=names, by_day=by_day, memory=memory)
     with status(console, f"Running {setup.run.days:g} days and their adjoint"):
         start = time.perf_counter()
         result = gradient(inputs)
         seconds = time.perf_counter() - start
     dataset = to_map(setup.run.model, result, inputs=inputs)
-    write_dataset(dataset, output / "sensitivity_map.nc")
-    written = [str(output / "sensitivity_map.nc")]
-    for field in _flat_maps(dataset):
-        several = len(_flat_maps(dataset)) > 1
-        name = f"{field.name}.png" if several else "sensitivity_map.png"
-        plot_map(field, output / name, region=region, title=_title(dataset, setup))
-        written.append(str(output / name))
-    _report(console, dataset, region)
-    if note := note_on_switches(setup.run.model):
-        console.print(f"Note: {note}", soft_wrap=True)
+    written = _write(dataset, _flat_maps(dataset), output, setup)
+    for field in _days(dataset):
+        path = output / _name(field, _days(dataset), "gif")
+        with status(console, "Drawing the animation"):
+            animate(field, path, region=setup.target.region)
+        written.append(str(path))
+    _report(console, dataset, setup.target.region)
+    for note in (note_on_switches(setup.run.model), dataset.attrs.get("horizon_warning")):
+        if note:
+            console.print(f"Note: {note}", soft_wrap=True)
     console.print(
         f"Wall time: preparing {prepared - begin:.1f} s, compiling "
         f"{gradient.compile_seconds:.1f} s, run and adjoint {seconds:.1f} s, "
@@ -93,18 +127,75 @@ def _map(path: Path | None, output: Path, smooth: bool, check: bool, console: Co
         _check(console, gradient, setup, dataset)
 
 
+def _setup(path: Path | None, smooth: bool, output: Path, console: Console) -> MapExperiment:
+    with status(console, "Building the model and its initial state"):
+        setup = default_experiment(smooth=smooth) if path is None else read_experiment(path)
+    console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
+    output.mkdir(parents=True, exist_ok=True)
+    return setup
+
+
+def _ensemble(
+    path: Path | None, output: Path, smooth: bool, members: int, console: Console
+) -> None:
+    """Map the mean over initial states, in batches that are kept until all are done."""
+    setup = _setup(path, smooth, output, console)
+    model = setup.run.model
+    with status(console, f"Running {(members - 1) * SPACING:g} days to the initial states"):
+        states = initial_states(model, setup.inputs, members, SPACING)
+    with Progress(console=console) as bar:
+        task = bar.add_task("Gradients", total=members)
+        result = ensemble_sensitivity(
+            setup.run, setup.target, states, wrt=setup.wrt, batch=1, store=output / "members",
+            progress=lambda done, of: bar.update(task, completed=done, total=of))
+    dataset = ensemble_map(model, result, inputs=setup.inputs)
+    means = [field for field in _flat_maps(dataset) if str(field.name).endswith("_mean")]
+    written = _write(dataset, means, output, setup)
+    for field in means:
+        marked = dataset[str(field.name).replace("_mean", "_significant")]
+        everywhere = integral(field)
+        console.print(
+            f"{field.attrs['long_name']}: integral {float(everywhere):.4g} "
+            f"{everywhere.attrs['units']}; {int(marked.sum())} of {marked.size} cells significant",
+            soft_wrap=True)
+    console.print(f"Written: {', '.join(written)}", soft_wrap=True)
+
+
+def _write(
+    dataset: xr.Dataset, maps: list[xr.DataArray], output: Path, setup: MapExperiment
+) -> list[str]:
+    """Write the file and a picture of each map, and return their names."""
+    write_dataset(dataset, output / "sensitivity_map.nc")
+    written = [str(output / "sensitivity_map.nc")]
+    for field in maps:
+        path = output / _name(field, maps, "png")
+        significant = dataset.get(str(field.name).replace("_mean", "_significant"))
+        plot_map(field, path, region=setup.target.region, title=_title(dataset, setup),
+                 significant=None if significant is field else significant)  # fmt: skip
+        written.append(str(path))
+    return written
+
+
+def _name(field: xr.DataArray, among: list[xr.DataArray], ending: str) -> str:
+    return f"{field.name if len(among) > 1 else 'sensitivity_map'}.{ending}"
+
+
+def _days(dataset: xr.Dataset) -> list[xr.DataArray]:
+    return [x for x in dataset.data_vars.values() if x.dims == ("day", "lat", "lon")]
+
+
 def _flat_maps(dataset: xr.Dataset) -> list[xr.DataArray]:
     return [field for field in dataset.data_vars.values() if field.dims == ("lat", "lon")]
 
 
 def _title(dataset: xr.Dataset, setup: MapExperiment) -> str:
-    target = dataset["target"]
+    target = dataset["target" if "target" in dataset else "target_mean"]
     words = str(target.attrs["long_name"])
     return (f"{words[0].upper()}{words[1:]}: {float(target):.3g} {target.attrs['units']}\n"
             f"{setup.description}")  # fmt: skip
 
 
-def _report(console: Console, dataset: xr.Dataset, region: Region) -> None:
+def _report(console: Console, dataset: xr.Dataset, region: Region | None) -> None:
     """Print the target, and for each map its strongest cell and its integrals."""
     target = dataset["target"]
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -118,6 +209,8 @@ def _report(console: Console, dataset: xr.Dataset, region: Region) -> None:
         table.add_row(
             "  integral: response to +1 everywhere", f"{float(everywhere):.4g}",
             str(everywhere.attrs["units"]))
+        if region is None:
+            continue
         table.add_row(
             f"  integral over {region.name}: to +1 there only",
             f"{float(integral(field, region=region)):.4g}", str(everywhere.attrs["units"]))
@@ -132,7 +225,7 @@ def _check(
     console: Console, gradient: CompiledSensitivity, setup: MapExperiment, dataset: xr.Dataset
 ) -> None:
     """Print the map's answer beside a central difference, for a change inside the region."""
-    region = setup.target.region
+    region = setup.target.region or GLOBE
     inside = region.fraction(setup.run.model.grid)
     factor, units = displayed(setup.target.units)
     for field in _flat_maps(dataset):
