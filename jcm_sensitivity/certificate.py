@@ -42,6 +42,11 @@ FIELD_SIZES = {"geopotential": 100.0, "temperature": 1.0, "snow_depth": 1.0, "wi
 OTHER_FIELDS = 0.01
 #: Names of horizons: number and unit.
 HOURS = {"h": 1.0, "d": 24.0}
+#: Rounding is taken as so many times the scatter of a few runs with tiny changes.
+NOISE = 3.0
+#: Forward and reverse mode have to agree within this part of the tolerance of differences. Over
+#: hundreds of steps contributions that cancel leave a rounding of up to 6e-10 in single targets.
+ADJOINT = 1e-3
 #: Flips that are named for each cell.
 NAMED_FLIPS = 3
 #: Second derivatives, which cost several runs, are computed up to this horizon [days].
@@ -222,9 +227,19 @@ def prepare(
     programs: Programs, directions: Mapping[str, np.ndarray],
     progress: Callable[[str], None] = lambda text: None,
 ) -> _Base:  # fmt: skip
-    """Run the model unchanged, measure its rounding, and compute all gradients."""
+    """Run the model unchanged, measure its rounding, and compute all gradients.
+
+    Raises
+    ------
+    FloatingPointError
+        If a target is not finite.
+    """
     progress("compiling and running the model, recording its switches")
     value, decisions = programs.recorded(programs.values)
+    if not np.isfinite(value).all():
+        raise FloatingPointError(
+            "a target of the unchanged run is not finite: the run is unstable. Shorten the time "
+            "step or start from another state")
     epsilon = float(jnp.finfo(jax.tree.leaves(programs.values)[0].dtype).eps)
     progress("measuring rounding")
     joint = {name: np.asarray(v) for name, v in directions.items()}
@@ -232,7 +247,7 @@ def prepare(
         programs.replayed(decisions, _moved(programs.values, joint, h)) - 2 * value
         + programs.replayed(decisions, _moved(programs.values, joint, -h))) / 2
         for h in epsilon**0.7 * np.array([1.0, 2.0, 3.0, 5.0])]  # fmt: skip
-    noise = np.maximum(np.nanmax(scatter, axis=0), epsilon * np.abs(value) / 2)
+    noise = np.maximum(NOISE * np.nanmax(scatter, axis=0), epsilon * np.abs(value))
     gradients = {}
     for t, target in enumerate(programs.targets):
         for h, which in enumerate(programs.horizons):
@@ -288,14 +303,14 @@ def certify_input(
             counts = np.array([[sum(x.count for x in side[h]) for side in both] for both in flips])
             terms = np.concatenate([np.ravel(base.gradients[t, h][key] * full[key].astype(float))
                                     for key in along])  # fmt: skip
-            gap = abs(slope[t, h] - terms.sum())
-            size = max(np.abs(terms).sum(), abs(slope[t, h]))
+            forward, bent = float(slope[t, h]), float(curvature[t, h])
+            gap = abs(forward - float(terms.sum()))
+            size = max(float(np.abs(terms).sum()), abs(forward))
             line = Line(
-                np.asarray(steps), base.value[t, h], free[:, 0, t, h], free[:, 1, t, h],
+                np.asarray(steps), float(base.value[t, h]), free[:, 0, t, h], free[:, 1, t, h],
                 frozen[:, 0, t, h], frozen[:, 1, t, h], counts[:, 0], counts[:, 1],
-                base.noise[t, h], base.epsilon, slope[t, h],
-                gap + 10 * base.epsilon * size,
-                None if np.isnan(curvature[t, h]) else curvature[t, h])
+                float(base.noise[t, h]), base.epsilon, forward, gap + 10 * base.epsilon * size,
+                None if np.isnan(bent) else bent)
             cell = _cell(line, gap / size if size else 0.0, reads, tolerance,
                          [both[0][h] + both[1][h] for both in flips])  # fmt: skip
             cells.append({"input": name, "target": target, "horizon": which.name} | cell)
@@ -327,7 +342,7 @@ def _cell(
     """Return verdict and numbers of one cell."""
     evidence = weigh(
         line, tolerance=tolerance, adjoint_mismatch=mismatch,
-        adjoint_tolerance=max(1e-10, 1e3 * line.epsilon), reads=reads)
+        adjoint_tolerance=max(ADJOINT * tolerance, 1e3 * line.epsilon), reads=reads)
     named: list[str] = []
     if evidence.flip_step is not None:
         at = int(np.argmin(np.abs(line.steps - evidence.flip_step)))

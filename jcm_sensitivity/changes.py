@@ -73,7 +73,7 @@ def changed(model: Model | None, inputs: Inputs, values: Mapping[str, Array]) ->
 
 
 def not_finite_inputs(inputs: Any) -> str:
-    """Say which inputs hold NaN or infinity, to end the message on a run that failed; or nothing."""
+    """Say which inputs hold NaN or infinity, for the message on a run that failed; or nothing."""
     bad = [name for name, x in zip(leaf_names(inputs), jax.tree.leaves(inputs), strict=True)
            if jnp.issubdtype(jnp.result_type(x), jnp.inexact) and not np.isfinite(x).all()]
     shown = f"{', '.join(bad[:3])}{' and others' if len(bad) > 3 else ''}"

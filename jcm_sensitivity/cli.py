@@ -5,6 +5,7 @@ import typer
 from jcm_sensitivity.commands.check import check_command
 from jcm_sensitivity.commands.horizon import horizon_command
 from jcm_sensitivity.commands.map import map_command
+from jcm_sensitivity.commands.patches import patches_command
 from jcm_sensitivity.commands.response import response_command
 
 app = typer.Typer(no_args_is_help=True, add_completion=False)
@@ -19,3 +20,4 @@ app.command("map")(map_command)
 app.command("response")(response_command)
 app.command("check")(check_command)
 app.command("horizon")(horizon_command)
+app.command("patches")(patches_command)

@@ -138,6 +138,12 @@ def check_amplitudes(amplitudes: Sequence[float]) -> np.ndarray:
     return sizes
 
 
+def check_tolerance(tolerance: float) -> None:
+    """Raise ValueError if the difference that counts as agreement is not positive."""
+    if not tolerance > 0:
+        raise ValueError(f"the tolerance is positive; got {tolerance}")
+
+
 def checked_ratio(
     lead: Sequence[float] | np.ndarray, amplitudes: np.ndarray, linear: np.ndarray,
     finite: np.ndarray,
@@ -186,8 +192,7 @@ def usable_window(
     ValueError
         If there is no such amplitude or the tolerance is not positive.
     """
-    if not tolerance > 0:
-        raise ValueError(f"the tolerance is positive; got {tolerance}")
+    check_tolerance(tolerance)
     amplitude = float(ratios.amplitude[-1] if amplitude is None else amplitude)
     index = np.flatnonzero(np.isclose(ratios.amplitude, amplitude))
     if not index.size:

@@ -32,6 +32,7 @@ from jcm_sensitivity.horizon import (
     TOLERANCE,
     ResponseRatio,
     check_amplitudes,
+    check_tolerance,
     checked_ratio,
     usable_window,
 )
@@ -107,6 +108,7 @@ def horizon(
     """
     if not inputs:
         raise ValueError("expected the inputs of at least one run, e.g. of initial_states(...)")
+    check_tolerance(tolerance)
     sizes = check_amplitudes(amplitudes)
     setup = _setup(model, inputs[0], target, leads, every)
     check_widths(model, inputs[0].parameters)

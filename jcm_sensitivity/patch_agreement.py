@@ -92,6 +92,35 @@ def rebuilt_map(fields: np.ndarray, response: np.ndarray, area: np.ndarray) -> n
     return np.einsum("...p,pyx->...yx", response / area, part)
 
 
+def unexplained(dataset: xr.Dataset, tolerance: float = 0.05) -> xr.Dataset:
+    """Return what single runs have beyond the prediction of the adjoint.
+
+    A response that is smooth has a rest that shrinks with the square of the amplitude. A switch
+    that flips adds a jump, whose size does not depend on the amplitude.
+
+    Parameters
+    ----------
+    dataset
+        Result of `compare_with_patches`.
+    tolerance
+        A run counts as predicted if its rest is at most this part of the largest prediction.
+
+    Returns
+    -------
+    xr.Dataset
+        By target and amplitude: `predicted_share`, the part of the runs, warm and cool from all
+        states, that do as predicted; `rest`, the root mean square of the rest of all.
+    """
+    predicted = dataset["predicted_response"] * dataset["amplitude"]
+    rest = xr.concat([dataset["warm_response"] - predicted,
+                      dataset["cool_response"] + predicted], "sign")  # fmt: skip
+    over = ("sign", "state", "patch")
+    limit = tolerance * np.abs(predicted).max(("state", "patch"))
+    return xr.Dataset({
+        "predicted_share": (np.abs(rest) <= limit).mean(over),
+        "rest": np.sqrt((rest**2).mean(over))})  # fmt: skip
+
+
 def comparison(
     model: Model, targets: Sequence[Any], sizes: np.ndarray, patches: Any, values: np.ndarray,
     gradients: np.ndarray, cost: Cost, inputs: Inputs,

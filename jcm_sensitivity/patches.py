@@ -16,6 +16,7 @@ in small: runs of days from given states, where the protocol has years and means
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,12 @@ from jcm.files import replacing
 from jcm.grid import Grid
 from jcm.model import Model
 from jcm.parameters import insert
-from jcm.simulate import Inputs
-from jcm_sensitivity.adjoint import compile_sensitivity
+from jcm.simulate import Inputs, check_widths
 from jcm_sensitivity.changes import bound_targets
 from jcm_sensitivity.ensembles import digest, stack_members
 from jcm_sensitivity.patch_agreement import Cost, comparison
 from jcm_sensitivity.regions import Region, box
+from jcm_sensitivity.runs import Experiment, in_reverse
 
 SEA_SURFACE_TEMPERATURE = "forcing.sea_surface_temperature"
 #: Half-widths of a patch in latitude and longitude [degrees], as in the protocol.
@@ -221,7 +222,8 @@ def compare_with_patches(
     Raises
     ------
     ValueError
-        If an amplitude is no positive number, there are fewer than 3 patches, or as `sensitivity`.
+        If an amplitude is no positive number, there are fewer than 3 patches, or the
+        target does not fit the run.
     FloatingPointError
         If a run or a derivative is not finite.
     """
@@ -240,25 +242,18 @@ def compare_with_patches(
     name = "" if store is None else digest(
         run, (bound, patches), stacked, tuple(map(str, sizes)), patches.count)
     folder = None if store is None else Path(store) / f"patches_{name}"
-    cost, steps = Cost(), jnp.asarray(np.concatenate([-sizes[::-1], [0.0], sizes]))
-    adjoint, forward, gradients, runs = None, None, [], []
+    steps = jnp.asarray(np.concatenate([-sizes[::-1], [0.0], sizes]))
+    programs, gradients, runs = _Programs(run, bound, steps), [], []
     for i, member in enumerate(members):
-        kept = None if folder is None else folder / f"gradient_{i:03d}.npz"
-        if kept is None or not kept.is_file():
-            if adjoint is None:
-                adjoint = compile_sensitivity(
-                    experiment, targets, member, wrt=[SEA_SURFACE_TEMPERATURE])
-        gradients.append(_kept(kept, lambda a=adjoint, m=member: _gradient(a, m)))
+        path = None if folder is None else folder / f"gradient_{i:03d}.npz"
+        gradients.append(_kept(path, partial(programs.gradients, member)))
         for k, field in enumerate(patches.field):
-            kept = None if folder is None else folder / f"runs_{i:03d}_{k:03d}.npz"
-            if forward is None and (kept is None or not kept.is_file()):
-                forward = _compiled_runs(run, bound, member, field, steps)
-            runs.append(_kept(kept, lambda f=forward, m=member, x=field: _responses(
-                f, run, bound, m, x, steps)))  # fmt: skip
+            path = None if folder is None else folder / f"runs_{i:03d}_{k:03d}.npz"
+            runs.append(_kept(path, partial(programs.responses, member, jnp.asarray(field))))
             if progress is not None:
                 progress(len(runs), len(members) * patches.count)
     cost = Cost(
-        [float(x["seconds"]) for x in gradients],
+        [float(t) for x in gradients for t in np.atleast_1d(x["seconds"])],
         [float(x["seconds"]) / len(steps) for x in runs])
     values = np.array([x["values"] for x in runs], float)
     _refuse_not_finite(values, patches)
@@ -283,45 +278,70 @@ def _checked_sizes(amplitudes: Iterable[float]) -> np.ndarray:
 # ---- what is run --------------------------------------------------------------------------------
 
 
+class _Programs:
+    """Runs with patches and adjoint runs; each is compiled when it is first needed."""
+
+    def __init__(self, run: Callable, targets: tuple[Callable, ...], steps: Array):
+        self.run, self.targets, self.steps = run, targets, steps
+        self._compiled: dict[Callable, Any] = {}
+
+    def responses(self, inputs: Inputs, field: Array) -> dict[str, Any]:
+        """Return the targets of runs with multiples of a patch (step, target); and wall time."""
+        values, seconds = self._timed(_runs, self.run, inputs, field, self.steps)
+        return {"values": values, "seconds": seconds}
+
+    def gradients(self, inputs: Inputs) -> dict[str, Any]:
+        """Return derivatives to a change in all months (target, lon, lat); and wall time of each.
+
+        Each target has its own adjoint run: that is what one map costs.
+        """
+        run = self.run
+        if isinstance(run, Experiment):
+            check_widths(run.model, inputs.parameters)
+            run = in_reverse(run) if type(run) is Experiment else run
+        results = [self._timed(_gradient, run, inputs, row) for row in jnp.eye(len(self.targets))]
+        gradient = np.array([np.asarray(x, float).sum(axis=0) for x, _ in results])
+        bad = int((~np.isfinite(gradient)).sum())
+        if bad:
+            raise FloatingPointError(
+                f"{bad} of {gradient.size} derivatives are not finite: shorten the run, or make "
+                "the model with smooth switches: build_model(..., smooth=True)")
+        return {"gradient": gradient, "seconds": [seconds for _, seconds in results]}
+
+    def _timed(self, program: Any, run: Callable, *arguments: Any) -> tuple[np.ndarray, float]:
+        if program not in self._compiled:
+            self._compiled[program] = program.lower(run, self.targets, *arguments).compile()
+        begin = time.perf_counter()
+        result = np.asarray(self._compiled[program](run, self.targets, *arguments))
+        return result, time.perf_counter() - begin
+
+
+def _numbers(
+    run: Callable, targets: tuple[Callable, ...], inputs: Inputs, sea: Array
+) -> Float[Array, " target"]:
+    """Return the targets of a run with another sea surface temperature."""
+    fields = run(insert(inputs, {SEA_SURFACE_TEMPERATURE: sea}))
+    return jnp.stack([target(fields) for target in targets])
+
+
 @eqx.filter_jit
 def _runs(
     run: Callable, targets: tuple[Callable, ...], inputs: Inputs, field: Array, steps: Array
 ) -> Array:
-    """Return the targets of runs with multiples of a patch; (step, target).
-
-    One after another: side by side, with exact switches, all branches would be computed.
-    """
-    before = inputs.forcing.sea_surface_temperature
-    field = field.astype(before.dtype)
-
-    def one(step: Array) -> Array:
-        fields = run(insert(inputs, {SEA_SURFACE_TEMPERATURE: before + step * field}))
-        return jnp.stack([target(fields) for target in targets])
-
-    return jax.lax.map(one, steps.astype(before.dtype))
+    # One after another: side by side, with exact switches, all branches would be computed.
+    sea = inputs.forcing.sea_surface_temperature
+    return jax.lax.map(
+        lambda step: _numbers(run, targets, inputs, sea + step * field.astype(sea.dtype)),
+        steps.astype(sea.dtype))
 
 
-def _compiled_runs(*arguments: Any) -> Any:
-    run, targets, inputs, field, steps = arguments
-    return _runs.lower(run, targets, inputs, jnp.asarray(field), steps).compile()
-
-
-def _responses(
-    program: Any, run: Callable, targets: tuple[Callable, ...], inputs: Inputs,
-    field: np.ndarray, steps: Array,
-) -> dict[str, Any]:  # fmt: skip
-    begin = time.perf_counter()
-    values = np.asarray(program(run, targets, inputs, jnp.asarray(field), steps))
-    return {"values": values, "seconds": time.perf_counter() - begin}
-
-
-def _gradient(program: Any, inputs: Inputs) -> dict[str, Any]:
-    """Return derivatives of each target to a change in all months; (target, lon, lat)."""
-    begin = time.perf_counter()
-    results = program(inputs)
-    seconds = time.perf_counter() - begin
-    gradients = [np.asarray(x.gradient[SEA_SURFACE_TEMPERATURE], float) for x in results]
-    return {"gradient": np.array([x.sum(axis=0) for x in gradients]), "seconds": seconds}
+@eqx.filter_jit
+def _gradient(
+    run: Callable, targets: tuple[Callable, ...], inputs: Inputs, weight: Array
+) -> Array:
+    sea = inputs.forcing.sea_surface_temperature
+    return jax.grad(
+        lambda x: weight.astype(x.dtype) @ _numbers(run, targets, inputs, x))(sea)
 
 
 def _kept(path: Path | None, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:

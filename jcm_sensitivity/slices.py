@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from jcm.model import Model
 from jcm.variables import VARIABLES
 from jcm_sensitivity.hints import hint
-from jcm_sensitivity.periods import Days
+from jcm_sensitivity.periods import ALL, Days
 
 SURFACE_PRESSURE = "surface_air_pressure"
 #: Pascals in a hectopascal.
@@ -82,7 +82,10 @@ class Slice:
                 f"{model.name} twice; name each once")
         return BoundSlice(
             self, numbers, tuple(model.levels.thickness.tolist()),
-            tuple(np.log(model.levels.centre).tolist()), model.grid.shape, every, average)
+            tuple(np.log(model.levels.centre).tolist()), model.grid.shape,
+            # The mean over all outputs is the same whatever lies between them: one program
+            # serves runs of many lengths.
+            1.0 if self.days == ALL else every, average)
 
 
 def _check_pressure(pressure: float, model: Model) -> None:

@@ -1,6 +1,8 @@
 """`jcm-sensitivity check`: the certificate of the derivatives of a model."""
 
 import json
+import shlex
+import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -91,18 +93,33 @@ def check_command(
     with errors_in_one_line():
         if dtype not in PRECISIONS:
             raise ValueError(f"--dtype is float64 or float32; got {dtype!r}")
+        _check_places({"--json": json_file, "--html": html}, store)
         with jax.enable_x64(dtype == "float64"):
             model, inputs, known = _setup(experiment, grid, smooth, PRECISIONS[dtype])
             names = _names(inputs, model, parameters)
             result = _certified(
                 model, inputs, names, _targets(targets, known),
                 [x.strip() for x in horizons.split(",")], tolerance, directions, store)
+        result["command"] = shlex.join(["jcm-sensitivity", *sys.argv[1:]])
         _report(new_console(), result)
         if json_file is not None:
             write_text(json_file, json.dumps(result) + "\n")
         if html is not None:
             write_html(result, html)
     raise typer.Exit(0 if result["passed"] else 1)
+
+
+def _check_places(files: dict[str, Path | None], store: Path | None) -> None:
+    """Refuse places that cannot be written before an hour of work, not after it."""
+    for option, path in files.items():
+        if path is not None and not path.parent.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {str(path.parent)!r} for the file of {option}; make it first")
+        if path is not None and path.is_dir():
+            raise IsADirectoryError(f"{option} is a file, but {str(path)!r} is a folder")
+    if store is not None and store.exists() and not store.is_dir():
+        raise NotADirectoryError(
+            f"--store is a folder, but {str(store)!r} is a file; name another place")
 
 
 def _setup(

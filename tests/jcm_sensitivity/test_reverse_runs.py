@@ -86,6 +86,26 @@ def test_derivative_by_day_is_that_of_a_change_on_that_day(by_day, dry_model, dr
     np.testing.assert_allclose(by_day.gradient[TIME][1], slope, rtol=1e-5)
 
 
+def test_one_program_serves_runs_of_several_lengths(dry_model, dry_inputs):
+    traces = []
+
+    def target(fields):
+        traces.append(1)
+        return jnp.mean(fields["air_temperature"][0, 7])
+
+    values = {
+        js.sensitivity(
+            js.model_experiment(dry_model, days=steps / 36, observe=["air_temperature"]), target,
+            dry_inputs, wrt=[TIME]).gradient[TIME].item()
+        for steps in (9, 10, 12)}  # fmt: skip
+    assert len(values) == 3
+    assert len(traces) == 1
+
+
+def test_a_mean_over_the_run_is_bound_alike_for_all_lengths(dry_model):
+    assert TARGETS[0].bind(dry_model, every=1) == TARGETS[0].bind(dry_model, every=2)
+
+
 def test_maps_by_day_integrate_to_the_whole_map(by_day, dry_model):
     maps = js.to_map(dry_model, by_day)
     each = maps["sensitivity_to_surface_geopotential_by_day"]

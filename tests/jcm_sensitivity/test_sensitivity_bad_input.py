@@ -4,6 +4,7 @@ Runs cost nothing here: what is refused is refused before a run, or the run is a
 the inputs.
 """
 
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -147,7 +148,7 @@ BAD = {
     "change that is not finite": Bad(
         lambda: answer({SST: np.inf}), ValueError, (SST, "not finite")),
     "change without a name": Bad(
-        lambda: answer(1.0), ValueError, ("as a mapping", f"{{'{SST}': 1.0}}", "got 1.0")),
+        lambda: answer({}), ValueError, ("as a mapping", f"{{'{SST}': 1.0}}", "got {}")),
     "NaN in a parameter": Bad(
         lambda: js.response(
             lambda inputs: {"x": inputs.parameters.convection.relaxation_time},
@@ -329,9 +330,21 @@ def test_certificate_is_refused_before_it_takes_an_hour(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").write_text("a file, no folder")
     monkeypatch.setattr(
-        "jcm_sensitivity.certify.prepare", lambda *_: pytest.fail("the computation has begun"))
+        sys.modules["jcm_sensitivity.certify"], "prepare",
+        lambda *_: pytest.fail("the computation has begun"))
     short = ("--parameters", SST, "--targets", "itcz_latitude", "--horizons", "1step")
     assert_refused(invoke("check", *short, *option), *words)
+
+
+@pytest.mark.parametrize(("option", "words"), [
+    (("--members", "0"), ("--members is a positive number", "got 0")),
+    (("--members", "2", "--check"), ("go without --by-day, --memory and --check",)),
+    (("--by-day",), ("need a run of the model",)),
+    (("--smooth", "none.toml"), ("--smooth is for the default experiment", "smooth = true")),
+])  # fmt: skip
+def test_option_of_map_without_meaning_is_one_line(option, words, known_setup, tmp_path):
+    assert_refused(invoke("map", *option, "--output", tmp_path), *words)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", ["map", "horizon"])
