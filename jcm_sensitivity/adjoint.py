@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 
 from jcm.parameters import descriptions, insert
 from jcm.physics import Fields
+from jcm.physics.speedy import SpeedyPhysics
 from jcm.simulate import Inputs, check_widths
 from jcm_sensitivity.changes import (
     bound_targets,
@@ -273,10 +274,11 @@ def _notes(run: Any, target: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(run, ReverseRun) or not hasattr(target, "variables"):
         return ()
     days = int(run.schedule.steps) / run.model.steps_per_day
-    smooth = getattr(run.model.physics, "smooth", None)
-    if days < SHORTEST_MEASURED or smooth is None:
+    physics = run.model.physics
+    # The windows were measured with this physics only.
+    if days < SHORTEST_MEASURED or not isinstance(physics, SpeedyPhysics):
         return ()
-    window = default_horizon(target.variables, smooth=smooth)
+    window = default_horizon(target.variables, smooth=physics.smooth)
     return tuple(warn_beyond(window, days, what=target.description, stacklevel=5).items())
 
 

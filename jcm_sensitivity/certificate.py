@@ -247,7 +247,10 @@ def prepare(
         programs.replayed(decisions, _moved(programs.values, joint, h)) - 2 * value
         + programs.replayed(decisions, _moved(programs.values, joint, -h))) / 2
         for h in epsilon**0.7 * np.array([1.0, 2.0, 3.0, 5.0])]  # fmt: skip
-    noise = np.maximum(NOISE * np.nanmax(scatter, axis=0), epsilon * np.abs(value))
+    # A run that follows branches out of their domain, e.g. to the root of a negative number, says
+    # nothing.
+    known = np.where(np.isfinite(scatter), scatter, 0.0).max(axis=0)
+    noise = np.maximum(NOISE * known, epsilon * np.abs(value))
     gradients = {}
     for t, target in enumerate(programs.targets):
         for h, which in enumerate(programs.horizons):

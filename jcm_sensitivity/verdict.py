@@ -135,6 +135,7 @@ def classify(e: Evidence) -> tuple[Verdict, str]:
     2. Forward and reverse mode differ by more than their rounding: wrong.
     3. AD = 0, and no output depends on the input, or f with branches frozen does not change at
        all: jump or kink if flips change the slope at every step, however small; else dead.
+       Where no frozen FD is finite: pass if AD agrees with the ordinary FD, else noise floor.
     4. AD agrees with the frozen FD within the tolerance: jump or kink if flips change the slope
        at every step; pass if AD also agrees with the ordinary FD; else noise floor.
     5. AD disagrees with the frozen FD: kink if it lies between the two one-sided slopes of a
@@ -155,9 +156,22 @@ def classify(e: Evidence) -> tuple[Verdict, str]:
             f"sum, more than {e.adjoint_tolerance:.0e} for rounding: a derivative rule is wrong.")
     if e.slope == 0 and (not e.reads or e.flat):
         return _without_slope(e)
+    if not np.isfinite(e.frozen):
+        return _without_branch(e)
     if abs(e.frozen - e.slope) <= e.tolerance * e.scale:
         return _on_the_branch(e)
     return _off_the_branch(e)
+
+
+def _without_branch(e: Evidence) -> tuple[Verdict, str]:
+    gap = abs(e.difference - e.slope)
+    size = max(abs(e.slope), abs(e.difference))
+    numbers = f"AD {e.slope:.8g}, FD {e.difference:.8g} at step {e.step:.0e}"
+    if gap <= e.tolerance * size:
+        return "pass", f"{numbers}: they agree to {gap / size if size else 0.0:.1e}."
+    return "noise floor", (
+        f"{numbers}; with branches frozen f is not finite at any step of the ladder (a root of a "
+        "negative number, for example), so that flips and rounding cannot be told apart.")
 
 
 def _corner(e: Evidence) -> tuple[Verdict, str] | None:

@@ -246,6 +246,16 @@ def test_run_within_the_usable_window_is_not(monkeypatch):
         gradient(js.mean("surface_upward_latent_heat_flux"), run=DAY)
 
 
+def test_windows_of_the_full_physics_are_not_told_of_another(monkeypatch):
+    known_result(monkeypatch)
+    dry = jcm.build_model("T21L8", physics="held_suarez")
+    day = js.model_experiment(dry, days=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        js.sensitivity(day, js.mean("surface_air_pressure"), cheap_inputs(dry), wrt=[
+            "parameters.relaxation.free_time"])
+
+
 # The commands
 
 
