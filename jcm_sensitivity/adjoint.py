@@ -238,7 +238,7 @@ def _prepared(
     run, targets = bound_targets(experiment, target if several else [target], inputs)
     if isinstance(run, Experiment):
         check_widths(run.model, inputs.parameters)
-    if type(run) is Experiment:
+    if isinstance(run, Experiment) and type(run) is Experiment:
         states = None if memory is None else states_within(run, inputs, memory)
         run = in_reverse(run, states)
     elif by_day or memory is not None:

@@ -17,6 +17,7 @@ from jcm.model import Model
 from jcm.provenance import array_hash, package_version, parameter_hash
 from jcm.simulate import Inputs, simulate
 from jcm_sensitivity.certificate import (
+    FINE_LADDER,
     LADDER,
     Horizon,
     Programs,
@@ -94,8 +95,9 @@ def certify(
         base = prepare(programs, directions, say)
         for done, (name, along) in enumerate(missing):
             progress(name, len(many) - len(missing) + done, len(many))
+            ladder = LADDER if name in directions else FINE_LADDER
             cells[name] = certify_input(
-                programs, base, name, along, tolerance=tolerance, steps=LADDER[dtype])
+                programs, base, name, along, tolerance=tolerance, steps=ladder[dtype])
             _keep(folder, name, cells[name])
     mismatches = []
     for name in IDENTITY_HORIZONS if identity else ():

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 import jcm
+import jcm_sensitivity
 from jcm.config import load_experiment
+from jcm_sensitivity.commands.response import read_response
 from jcm_sensitivity.experiment import read_experiment
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
-README = ROOT / "README.md"
+README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+REFERENCE = ROOT / "docs" / "reference.md"
 #: Fence, language, content and fence of a block of code.
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
@@ -78,17 +81,50 @@ def test_example_runs_and_shows_what_it_promises(path, tmp_path):
 def test_experiment_file_is_valid(path):
     experiment = load_experiment(path)
     assert experiment.run.days > 0
+    assert experiment.target or experiment.response, "no command reads this file"
     if experiment.target:
         found = read_experiment(path)
         assert set(jcm.extract(found.inputs, found.wrt)) == set(found.wrt)
+    if experiment.response:
+        answer = read_response(path)
+        assert set(answer.arrays()) == set(answer.change)
+
+
+def output_of(document: Path, folder: Path) -> str:
+    """Run the Python of a document as one program, and return what it prints."""
+    program = python_of(document.read_text())
+    assert program.strip(), f"{document.name} has no block of Python"
+    script = folder / f"{document.stem}.py"
+    script.write_text(program)
+    return assert_runs(script, folder).stdout
 
 
 def test_python_in_the_readme_runs(tmp_path):
-    program = python_of(README.read_text())
-    assert program.strip(), "README.md has no block of Python"
-    script = tmp_path / "README.py"
-    script.write_text(program)
-    assert_runs(script, tmp_path)
+    output_of(README, tmp_path)
+
+
+def test_tutorial_runs_and_prints_what_it_says(tmp_path):
+    printed = output_of(TUTORIAL, tmp_path)
+    same = lambda text: re.sub(r"[-+]?\d+\.?\d*(e[-+]\d+)?", "#", text)  # noqa: E731
+    shown = [block[2] for block in BLOCK.finditer(TUTORIAL.read_text()) if block[1] == "text"]
+    lines = [line for block in shown for line in block.splitlines()]
+    assert len(lines) > 10
+    # Numbers differ between machines in their last digits.
+    missing = [line for line in lines if same(line) not in same(printed)]
+    assert not missing, f"the tutorial does not print {missing}, but:\n{printed}"
+    assert (tmp_path / "rain.png").is_file()
+
+
+@pytest.mark.parametrize("document", [README, TUTORIAL], ids=lambda path: path.name)
+def test_files_that_a_document_names_exist(document):
+    names = set(re.findall(r"docs/[\w/]+\.\w+", document.read_text()))
+    assert names and not [name for name in names if not (ROOT / name).is_file()]
+
+
+def test_reference_holds_every_public_function_and_class():
+    listed = set(re.findall(r"^::: jcm_sensitivity\.(\w+)$", REFERENCE.read_text(), re.MULTILINE))
+    public = {name for name in jcm_sensitivity.__all__ if callable(getattr(jcm_sensitivity, name))}
+    assert listed == public
 
 
 def test_blocks_keep_their_lines_and_share_their_names(tmp_path):

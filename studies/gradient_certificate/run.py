@@ -40,7 +40,7 @@ SOME_INPUTS = (
 )  # fmt: skip
 #: Part -> grid, precision, inputs (None: all), horizons, random directions.
 PARTS = {
-    "t21_float64": ("T21L8", np.float64, None, HORIZONS, 20),
+    "t21_float64": ("T21L8", np.float64, None, HORIZONS, 8),
     "t31_float64": ("T31L8", np.float64, SOME_INPUTS, HORIZONS[:3], 0),
 }
 COLUMNS = ("input", "target", "horizon", "verdict", "ad", "fd", "fd_frozen", "error",
