@@ -184,7 +184,7 @@ def draw(result: dict, path: Path) -> None:
     for order, key, colour in ((2, "r1", "#2166ac"), (3, "r2", "#b2182b")):
         curves = [np.array(c[key], float) / c[key][0] for c in single
                   if c.get(key) and c[key][0] and c["ad"] and c["verdict"] == "pass"
-                  and c["horizon"] == "1d"]  # fmt: skip
+                  and c["horizon"] == "1step" and not c["flips"]]  # fmt: skip
         if not curves:
             continue
         steps = np.array(next(c["steps"] for c in single))
@@ -195,7 +195,7 @@ def draw(result: dict, path: Path) -> None:
         right.plot(steps, (steps / steps[0]) ** order, color=colour, linestyle=":", linewidth=1)
     right.set(xscale="log", yscale="log", xlabel="step, in ranges of the input",
               ylabel="remainder over that at the largest step", ylim=(1e-14, 3),
-              title="Taylor remainders over 1 day where pass")  # fmt: skip
+              title="Taylor remainders over 1 step, no flips")  # fmt: skip
     right.legend(frameon=False)
     figure.savefig(path, dpi=110)
     plt.close(figure)
