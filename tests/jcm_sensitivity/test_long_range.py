@@ -1,5 +1,7 @@
 """Three answers for the response of long means, on flows whose answer is known."""
 
+import importlib
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,6 @@ from synthetic import SST, Mirror
 
 from jcm.dynamics import Dynamics
 from jcm.state import Tendency
-from jcm_sensitivity import long_range as module
 from jcm_sensitivity import mean
 from jcm_sensitivity.long_range import METHODS, LongRangeAnswer, long_range, long_range_flow
 from jcm_sensitivity.nudging import NudgedDynamics, damped, nudged_model
@@ -163,6 +164,8 @@ def quick(monkeypatch):
     def experiment(model, *, days, every, observe=None, checkpoint="step", **_):
         return Mirror(model, float(days), float(every), True, observe, checkpoint)
 
+    # The package's name for this module is its function.
+    module = importlib.import_module("jcm_sensitivity.long_range")
     monkeypatch.setattr(module, "model_experiment", experiment)
     monkeypatch.setattr(module, "initial_states", lambda _, inputs, count, days: [inputs] * count)
 
