@@ -62,7 +62,7 @@ def schedule(steps: int, slots: int) -> Schedule:
     tables = _Tables([slots] * steps, [], [0] * steps, [0] * steps, [0] * steps)
     tables.first[0] = 0
     _plan(tables, steps, slots)
-    # Lengths that share a program: tables end at powers of two.
+    # Neighbouring lengths get tables of the same size, and so share a program.
     long, repeats = _round_up(steps), _round_up(len(tables.again))
     integers = lambda values, size: np.pad(  # noqa: E731
         np.asarray(values, np.int32), (0, size - len(values)))
@@ -179,7 +179,7 @@ def _add(total: PyTree, index: Array, more: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: x.at[index].add(y), total, more)
 
 
-def _put(kept: PyTree, slot: Array, state: PyTree) -> PyTree:
+def _put(kept: PyTree, slot: Array | np.ndarray, state: PyTree) -> PyTree:
     return jax.tree.map(lambda all, x: all.at[slot].set(x), kept, state)
 
 

@@ -175,7 +175,7 @@ def build_structure(experiment: Experiment) -> tuple[Model, Any]:
         table["half_levels"] = tuple(table["half_levels"])
     model = build_model(table.pop("grid"), **table)
     parameters = reference_parameters(model)
-    changes = dict(_flat(experiment.parameters, ""))
+    changes = dict(dotted_numbers(experiment.parameters, of="parameters"))
     for name in changes:
         _check_parameter_name(parameters, name)
     parameters = insert(parameters, changes)
@@ -193,14 +193,22 @@ def _read(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name} is not valid TOML: {error}") from None
 
 
-def _flat(table: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
-    """Return dotted names and numbers of nested tables of parameters."""
+def dotted_numbers(
+    table: Mapping[str, Any], *, of: str, prefix: str = ""
+) -> Iterator[tuple[str, float]]:
+    """Return dotted names and numbers of nested tables; `of` names the table in errors.
+
+    Raises
+    ------
+    ValueError
+        If a value is no number.
+    """
     for key, value in table.items():
         name = f"{prefix}{key}"
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{name}.")
+            yield from dotted_numbers(value, of=of, prefix=f"{name}.")
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"[parameters] {name}: expected a number, got {value!r}")
+            raise ValueError(f"[{of}] {name}: expected a number, got {value!r}")
         else:
             yield name, float(value)
 

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from jcm.parameters import descriptions, insert
 from jcm.physics import Fields
 from jcm.physics.speedy import SpeedyPhysics
-from jcm.simulate import Inputs, check_widths
+from jcm.simulate import Inputs
 from jcm_sensitivity.changes import (
     bound_targets,
     changed,
@@ -236,12 +236,11 @@ def _prepared(
     model = getattr(experiment, "model", None)
     values = named_values(model, inputs, members_of_groups(inputs, wrt))
     run, targets = bound_targets(experiment, target if several else [target], inputs)
-    if isinstance(run, Experiment):
-        check_widths(run.model, inputs.parameters)
-    if isinstance(run, Experiment) and type(run) is Experiment:
-        states = None if memory is None else states_within(run, inputs, memory)
-        run = in_reverse(run, states)
-    elif by_day or memory is not None:
+    states = None
+    if memory is not None and isinstance(run, Experiment):
+        states = states_within(run, inputs, memory)
+    run = in_reverse(run, states)
+    if not isinstance(run, ReverseRun) and (by_day or memory is not None):
         raise ValueError(
             "derivatives by day and limits of memory need a run of the model: make the "
             "experiment with model_experiment(...)")

@@ -28,9 +28,10 @@ from jcm_sensitivity.changes import bound_targets, changed, named_values
 from jcm_sensitivity.combinations import Target
 from jcm_sensitivity.indices import index
 from jcm_sensitivity.initial_state import STATE_UNITS
+from jcm_sensitivity.programs import arrays_read, moved
 from jcm_sensitivity.runs import model_experiment
 from jcm_sensitivity.targets import mean
-from jcm_sensitivity.taylor import Line, remainders
+from jcm_sensitivity.taylor import Line, forward_against_reverse, remainders, rounding
 from jcm_sensitivity.verdict import classify, weigh
 
 #: Steps of the differences, in parts of the plausible range or the typical size of a field.
@@ -116,7 +117,7 @@ def direction(model: Model, inputs: Inputs, name: str, *, seed: int = 1) -> np.n
     return (size * pattern).astype(value.dtype)
 
 
-class Programs:
+class ModelPrograms:
     """A model with its targets, compiled for all inputs, in every way that is needed.
 
     Functions take the values of all named inputs and return targets x horizons.
@@ -152,8 +153,8 @@ class Programs:
         short = function(self.curved) if self.curved else None
         self._second = short and jax.jit(lambda x, v, f: jax.jvp(
             lambda x: _slope(short, x, v, f), (x,), (v,))[1])
-        closed = jax.make_jaxpr(whole)(self.values, floats)
-        self.reads = dict(zip(sorted(self.values), _reads(closed, len(self.values)), strict=True))
+        read = arrays_read(jax.make_jaxpr(whole)(self.values, floats))
+        self.reads = dict(zip(sorted(self.values), read[: len(self.values)], strict=True))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -205,13 +206,6 @@ def _targets(
     return jnp.stack([jnp.stack([target(x) for x in means]) for target in bound])
 
 
-def _reads(closed: Any, count: int) -> list[bool]:
-    """Return which of the first arguments some output depends on, by structure."""
-    from jax._src.interpreters.partial_eval import dce_jaxpr
-
-    return dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))[1][:count]
-
-
 class _Base(NamedTuple):
     """What all inputs share: the unchanged run."""
 
@@ -227,7 +221,7 @@ class _Base(NamedTuple):
 
 
 def prepare(
-    programs: Programs, directions: Mapping[str, np.ndarray],
+    programs: ModelPrograms, directions: Mapping[str, np.ndarray],
     progress: Callable[[str], None] = lambda text: None,
 ) -> _Base:  # fmt: skip
     """Run the model unchanged, measure its rounding, and compute all gradients.
@@ -245,15 +239,10 @@ def prepare(
             "step or start from another state")
     epsilon = float(jnp.finfo(jax.tree.leaves(programs.values)[0].dtype).eps)
     progress("measuring rounding")
-    joint = {name: np.asarray(v) for name, v in directions.items()}
-    scatter = [np.abs(
-        programs.replayed(decisions, _moved(programs.values, joint, h)) - 2 * value
-        + programs.replayed(decisions, _moved(programs.values, joint, -h))) / 2
-        for h in epsilon**0.7 * np.array([1.0, 2.0, 3.0, 5.0])]  # fmt: skip
-    # A run that follows branches out of their domain, e.g. to the root of a negative number, says
-    # nothing.
-    known = np.where(np.isfinite(scatter), scatter, 0.0).max(axis=0)
-    noise = np.maximum(NOISE * known, epsilon * np.abs(value))
+    scatter = rounding(
+        value, lambda h: programs.replayed(decisions, moved(programs.values, dict(directions), h)),
+        epsilon)
+    noise = np.maximum(NOISE * scatter, epsilon * np.abs(value))
     gradients = {}
     for t, target in enumerate(programs.targets):
         for h, which in enumerate(programs.horizons):
@@ -263,7 +252,7 @@ def prepare(
 
 
 def certify_input(
-    programs: Programs, base: _Base, name: str, along: Mapping[str, np.ndarray], *,
+    programs: ModelPrograms, base: _Base, name: str, along: Mapping[str, np.ndarray], *,
     tolerance: float, steps: Sequence[float],
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the cells of one input, or of one direction in several inputs.
@@ -290,7 +279,7 @@ def certify_input(
     free, frozen, flips = [], [], []
     for step in steps:
         for sign in (1, -1):
-            side = _moved(programs.values, full, sign * step)
+            side = moved(programs.values, full, sign * step)
             value, flipped = base.value, [[] for _ in programs.horizons]
             if reads:
                 value, decisions = programs.recorded(side)
@@ -310,24 +299,19 @@ def certify_input(
             terms = np.concatenate([np.ravel(base.gradients[t, h][key] * full[key].astype(float))
                                     for key in along])  # fmt: skip
             forward, bent = float(slope[t, h]), float(curvature[t, h])
-            gap = abs(forward - float(terms.sum()))
-            size = max(float(np.abs(terms).sum()), abs(forward))
+            error, mismatch = forward_against_reverse(forward, terms, base.epsilon)
             line = Line(
                 np.asarray(steps), float(base.value[t, h]), free[:, 0, t, h], free[:, 1, t, h],
                 frozen[:, 0, t, h], frozen[:, 1, t, h], counts[:, 0], counts[:, 1],
-                float(base.noise[t, h]), base.epsilon, forward, gap + 10 * base.epsilon * size,
+                float(base.noise[t, h]), base.epsilon, forward, error,
                 None if np.isnan(bent) else bent)
-            cell = _cell(line, gap / size if size else 0.0, reads, tolerance,
+            cell = _cell(line, mismatch, reads, tolerance,
                          [both[0][h] + both[1][h] for both in flips])  # fmt: skip
             cells.append({"input": name, "target": target, "horizon": which.name} | cell)
     return cells
 
 
-def _moved(values: Mapping[str, Array], along: Mapping[str, Any], step: float) -> dict[str, Array]:
-    return {name: x + jnp.asarray(step * along[name], x.dtype) for name, x in values.items()}
-
-
-def _flips(here: tuple, there: tuple, programs: Programs) -> list[list]:
+def _flips(here: tuple, there: tuple, programs: ModelPrograms) -> list[list]:
     """Return what flips up to each horizon."""
     longest = max(h.steps for h in programs.horizons)
     result = []

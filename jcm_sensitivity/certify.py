@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcm.files import replacing
+from jcm.files import write_text
 from jcm.model import Model
 from jcm.provenance import array_hash, package_version, parameter_hash
 from jcm.simulate import Inputs, simulate
@@ -20,7 +20,7 @@ from jcm_sensitivity.certificate import (
     FINE_LADDER,
     LADDER,
     Horizon,
-    Programs,
+    ModelPrograms,
     certify_input,
     direction,
     horizon,
@@ -91,7 +91,7 @@ def certify(
     cells: dict[str, list] = {name: _kept(folder, name) or [] for name, _ in many}
     if missing:
         say = lambda text: progress(text, len(many) - len(missing), len(many))  # noqa: E731
-        programs = Programs(model, inputs, names, targets, chosen)
+        programs = ModelPrograms(model, inputs, names, targets, chosen)
         base = prepare(programs, directions, say)
         for done, (name, along) in enumerate(missing):
             progress(name, len(many) - len(missing) + done, len(many))
@@ -215,5 +215,4 @@ def _keep(folder: Path | None, name: str, cells: list) -> None:
     if folder is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with replacing(_path(folder, name)) as temporary:
-        temporary.write_text(json.dumps(cells))
+    write_text(_path(folder, name), json.dumps(cells))

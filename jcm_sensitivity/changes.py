@@ -17,13 +17,12 @@ from jaxtyping import Array
 from jcm.model import Model
 from jcm.parameters import descriptions, extract, insert, leaf_names
 from jcm.physics import Fields
-from jcm.simulate import Inputs
+from jcm.simulate import Inputs, check_widths
 from jcm_sensitivity.initial_state import STATE_UNITS, add_increments, zero_increments
 from jcm_sensitivity.masks import Where, masked
 from jcm_sensitivity.runs import Experiment
 from jcm_sensitivity.units import input_units
 
-Run = Callable[[Inputs], Fields]
 Scalar = Callable[[Fields], Any]
 
 
@@ -85,42 +84,32 @@ def units_of(inputs: Inputs, name: str) -> str:
     return STATE_UNITS[name] if name in STATE_UNITS else input_units(inputs, name)
 
 
-def bound_to_run(experiment: Run, target: Any, inputs: Inputs) -> tuple[Run, Scalar]:
-    """Return the run, which observes what the target needs, and the target as a function.
-
-    Raises
-    ------
-    ValueError
-        If the target has to be bound and the experiment is no run of a model.
-    """
-    if not hasattr(target, "bind"):
-        return experiment, target
-    if not isinstance(experiment, Experiment):
-        raise ValueError(
-            "the target does not know the grid of this experiment: make the experiment with "
-            "model_experiment(...), or bind the target with target.bind(model, every=...)")
-    names = target_variables([target])
-    if experiment.observe is None and names is not None:
-        experiment = dataclasses.replace(experiment, observe=names)
-    return experiment, target.bind(
-        experiment.model, every=experiment.every, average=experiment.average, inputs=inputs)
-
-
 def bound_targets(
-    experiment: Run, targets: Sequence[Any], inputs: Inputs
-) -> tuple[Run, tuple[Scalar, ...]]:
+    experiment: Any, targets: Sequence[Any], inputs: Inputs
+) -> tuple[Any, tuple[Scalar, ...]]:
     """Return the run, which observes what all the targets need, and the targets as functions.
 
     Raises
     ------
     ValueError
-        If there is no target, or as `bound_to_run`.
+        If there is no target, one has to be bound and the experiment is no run of a model, or
+        widths are given to a model of exact switches.
     """
     if not targets:
         raise ValueError("expected at least one target; got none")
-    bound = tuple(bound_to_run(experiment, target, inputs)[1] for target in targets)
+    if not isinstance(experiment, Experiment):
+        if any(hasattr(target, "bind") for target in targets):
+            raise ValueError(
+                "the target does not know the grid of this experiment: make the experiment with "
+                "model_experiment(...), or bind the target with target.bind(model, every=...)")
+        return experiment, tuple(targets)
+    check_widths(experiment.model, inputs.parameters)
+    bound = tuple(
+        target.bind(experiment.model, every=experiment.every, average=experiment.average,
+                    inputs=inputs) if hasattr(target, "bind") else target
+        for target in targets)  # fmt: skip
     names = target_variables(targets)
-    if isinstance(experiment, Experiment) and experiment.observe is None and names is not None:
+    if experiment.observe is None and names is not None:
         experiment = dataclasses.replace(experiment, observe=names)
     return experiment, bound
 
@@ -146,10 +135,10 @@ def target_variables(targets: Sequence[Any]) -> tuple[str, ...] | None:
     """Return the variables that targets need; None if one does not say."""
     names: dict[str, None] = {}
     for target in targets:
-        known = getattr(target, "variables", None) or getattr(target, "variable", None)
+        known = getattr(target, "variables", None)
         if known is None:
             return None
-        names |= dict.fromkeys([known] if isinstance(known, str) else known)
+        names |= dict.fromkeys(known)
     return tuple(names)
 
 

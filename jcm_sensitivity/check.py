@@ -22,9 +22,16 @@ import numpy as np
 from jax import Array
 
 from jcm_sensitivity.branches import Decision, Flip, census
-from jcm_sensitivity.programs import Point, Programs, compile_check, floating
+from jcm_sensitivity.programs import Point, Programs, compile_check, floating, moved
 from jcm_sensitivity.report import direction_as_dict, direction_as_text
-from jcm_sensitivity.taylor import Line, Remainders, default_steps, remainders
+from jcm_sensitivity.taylor import (
+    Line,
+    Remainders,
+    default_steps,
+    forward_against_reverse,
+    remainders,
+    rounding,
+)
 from jcm_sensitivity.verdict import SEVERITY, Evidence, Verdict, classify, weigh
 
 __all__ = ["DirectionCheck", "GradientCheck", "check_gradient", "compile_check", "examine"]
@@ -211,22 +218,19 @@ def _walk(
     here = jax.device_get(base)
 
     def frozen(h: float) -> float:
-        there = _moved(x, v, h)
+        there = moved(x, v, h)
         return float(programs.recorded(there)[0] if replayed is None else replayed(base, there))
 
     free, counts, flips = [], [], {}
     for h in ladder:
-        sides = [jax.device_get(programs.recorded(_moved(x, v, s * h))) for s in (1, -1)]
+        sides = [jax.device_get(programs.recorded(moved(x, v, s * h))) for s in (1, -1)]
         found = [census(here, decisions, programs.table) for _, decisions in sides]
         free.append([float(result) for result, _ in sides])
         counts.append([sum(flip.count for flip in side) for side in found])
         flips[float(h)] = found[0] + found[1]
     free, counts = np.array(free), np.array(counts)
     stays = free if replayed is None else np.array([(frozen(h), frozen(-h)) for h in ladder])
-    # Steps so small that f is linear: what is left of second differences is rounding.
-    tiny = epsilon**0.7 * np.array([1, 2, 3, 5])
-    scatter = [abs(frozen(h) - 2 * float(value) + frozen(-h)) / 2 for h in tiny]
-    noise = max(float(np.nanmax([*scatter, 0.0])), epsilon * abs(float(value)) / 2)
+    noise = max(float(rounding(float(value), frozen, epsilon)), epsilon * abs(float(value)) / 2)
     slope, slope_error, mismatch = _slopes(programs, x, v, epsilon)
     line = Line(
         ladder, float(value), free[:, 0], free[:, 1], stays[:, 0], stays[:, 1],
@@ -248,16 +252,9 @@ def _slopes(
     terms = np.concatenate([
         np.ravel(np.asarray(g, float) * np.asarray(a, float))
         for g, a in zip(gradient, v, strict=True)])  # fmt: skip
-    reverse, size = float(terms.sum()), float(np.abs(terms).sum())
     if forward is None:
-        return reverse, 10 * epsilon * size, None
-    gap = abs(forward - reverse)
-    mismatch = 0.0 if gap == 0 else gap / max(size, abs(forward))
-    return forward, gap + 10 * epsilon * size, mismatch
-
-
-def _moved(x: list[Array], v: list[Array], h: float) -> list[Array]:
-    return [a + jnp.asarray(h, a.dtype) * b for a, b in zip(x, v, strict=True)]
+        return float(terms.sum()), 10 * epsilon * float(np.abs(terms).sum()), None
+    return forward, *forward_against_reverse(forward, terms, epsilon)
 
 
 def _explained(
@@ -286,7 +283,7 @@ def _switch(
     assert replayed is not None
     effects: dict[int, tuple[float, float | None]] = {}
     for sign in (1, -1):
-        there = _moved(x, v, sign * h)
+        there = moved(x, v, sign * h)
         side = programs.recorded(there)[1]
         differ = [
             (np.sum(np.asarray(a) != np.asarray(b)), k)
@@ -309,7 +306,7 @@ def _first_switch(
     """Return the flip that comes first in a run: an input that moves f otherwise not starts it."""
     first = []
     for sign in (1, -1):
-        side = programs.recorded(_moved(x, v, sign * h))[1]
+        side = programs.recorded(moved(x, v, sign * h))[1]
         for k, (a, b, decision) in enumerate(zip(base, side, programs.table, strict=True)):
             flips = census((a,), (b,), (decision,))
             first += [(flip.step[:1], k) for flip in flips]
@@ -331,7 +328,7 @@ def _limiter(
         mixed = (*base[:k], other, *base[k + 1 :])
         # On the other branch a large step may lead where f is not defined.
         steps = (0, h, -h, 1e-3 * h, -1e-3 * h)
-        values = [float(programs.replayed(mixed, _moved(x, v, s))) for s in steps]
+        values = [float(programs.replayed(mixed, moved(x, v, s))) for s in steps]
         if len({value for value in values if np.isfinite(value)}) > 1:
             return _words(decision)
     return ""

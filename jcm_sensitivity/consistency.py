@@ -25,6 +25,7 @@ from jcm.parameters import insert
 from jcm.provenance import provenance
 from jcm.simulate import PRECISION, Inputs
 from jcm_sensitivity.energy import EnergyNorm, grid_energy
+from jcm_sensitivity.maps import horizontal_coordinates
 from jcm_sensitivity.tangent import Response
 
 WIND = ("eastward_wind", "northward_wind")
@@ -280,8 +281,4 @@ def _coordinates(model: Model, days: np.ndarray) -> dict:
         "level": ("level", model.levels.centre, {
             "standard_name": "atmosphere_sigma_coordinate", "units": "1", "positive": "down",
             "long_name": "pressure over surface pressure at the centre of the layer"}),
-        "lat": ("lat", model.grid.latitude, {
-            "standard_name": "latitude", "units": "degrees_north"}),
-        "lon": ("lon", model.grid.longitude, {
-            "standard_name": "longitude", "units": "degrees_east"}),
-    }  # fmt: skip
+    } | horizontal_coordinates(model.grid)  # fmt: skip

@@ -11,6 +11,7 @@ Meteorol. Soc., 97, 2263-2273.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from jaxtyping import Array, Float
 from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
-from jcm.files import replacing
 from jcm.model import Model
-from jcm.simulate import Inputs, check_widths, simulate, whole_steps
+from jcm.simulate import Inputs, simulate, whole_steps
 from jcm_sensitivity.adjoint import Sensitivity
-from jcm_sensitivity.changes import bound_to_run, changed, named_values, units_of
+from jcm_sensitivity.changes import bound_targets, changed, named_values, units_of
+from jcm_sensitivity.kept import kept
 from jcm_sensitivity.maps import to_map
 from jcm_sensitivity.units import per
 
@@ -215,10 +216,8 @@ def ensemble_sensitivity(
         raise ValueError(f"batch is a positive number of members; got {batch}")
     size = min(int(size), stacked.count)
     first = stacked.member(0)
-    experiment, bound = bound_to_run(experiment, target, first)
+    experiment, (bound,) = bound_targets(experiment, [target], first)
     model = getattr(experiment, "model", None)
-    if model is not None:
-        check_widths(model, first.parameters)
     names = tuple(named_values(model, first, wrt))
     name = digest(experiment, bound, stacked, names, size) if store is not None else ""
     parts = []
@@ -226,7 +225,7 @@ def ensemble_sensitivity(
         path = None if store is None else Path(store) / f"gradients_{name}_{start:05d}.npz"
         # The last batch is filled up with its last member: one program serves all.
         chosen = np.minimum(np.arange(start, start + size), stacked.count - 1)
-        parts.append(_batch(experiment, bound, stacked, names, chosen, path))
+        parts.append(kept(path, partial(_batch, experiment, bound, stacked, names, chosen)))
         if progress is not None:
             progress(min(start + size, stacked.count), stacked.count)
     joined = {key: np.concatenate([part[key] for part in parts])[: stacked.count]
@@ -243,21 +242,13 @@ def ensemble_sensitivity(
 
 def _batch(
     experiment: Callable, target: Callable, members: Members, names: tuple[str, ...],
-    chosen: np.ndarray, path: Path | None,
+    chosen: np.ndarray,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Return values and gradients of some members, from the store if they are there."""
-    if path is not None and path.is_file():
-        with np.load(path) as file:
-            return dict(file)
+    """Return values and gradients of some members."""
     varying = jax.tree.map(lambda x: x[chosen], members.varying)
     value, gradient = _values_and_gradients(
         varying, members.shared, experiment, target, names, len(chosen))
-    part = {"value": np.asarray(value)} | {key: np.asarray(x) for key, x in gradient.items()}
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **part)
-    return part
+    return {"value": np.asarray(value)} | {key: np.asarray(x) for key, x in gradient.items()}
 
 
 @eqx.filter_jit

@@ -1,6 +1,6 @@
 """What `jcm-sensitivity map` computes: the default experiment, or one from a TOML file."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ from jcm.config import build, load_experiment
 from jcm.initial import default_inputs
 from jcm.model import build_model
 from jcm.simulate import Inputs
+from jcm.tables import Experiment as ExperimentFile
 from jcm_sensitivity.adjoint import Experiment, model_experiment
 from jcm_sensitivity.periods import last
 from jcm_sensitivity.targets import Target, mean
@@ -59,25 +60,49 @@ def read_experiment(path: str | Path) -> MapExperiment:
         If a key or a value is not valid.
     """
     experiment = load_experiment(path)
-    _refuse_unknown(experiment.sensitivity, ("wrt",), "sensitivity")
+    refuse_unknown(experiment.sensitivity, ("wrt",), "sensitivity")
     target = target_from_table(experiment.target)
     wrt = experiment.sensitivity.get("wrt", [SEA_SURFACE_TEMPERATURE])
     if not isinstance(wrt, list) or not wrt or not all(isinstance(name, str) for name in wrt):
         raise ValueError(
             f"[sensitivity] wrt is a list of names, e.g. ['{SEA_SURFACE_TEMPERATURE}']; "
             f"got {wrt!r}")
+    run, inputs = built_run(experiment, target.variables, "a sensitivity")
+    return MapExperiment(run, inputs, target, tuple(wrt))
+
+
+def built_run(
+    experiment: ExperimentFile, observe: Sequence[str] | None, purpose: str
+) -> tuple[Experiment, Inputs]:
+    """Return the run of a file and its inputs.
+
+    Parameters
+    ----------
+    experiment
+        What `jcm.config.load_experiment` returned.
+    observe
+        Variables that the run observes, default all.
+    purpose
+        What the run is for, in words.
+
+    Raises
+    ------
+    ValueError
+        If the interval of output is no number of days.
+    """
     if isinstance(experiment.run.every, str):
         raise ValueError(
-            f"[run] every = {experiment.run.every!r} has no meaning for a sensitivity; give a "
+            f"[run] every = {experiment.run.every!r} has no meaning for {purpose}; give a "
             "number of days")
     model, inputs, options = build(experiment)
     run = model_experiment(
         model, days=options["days"], every=options["every"], average=options["average"],
-        observe=target.variables)  # fmt: skip
-    return MapExperiment(run, inputs, target, tuple(wrt))
+        observe=observe)  # fmt: skip
+    return run, inputs
 
 
-def _refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str) -> None:
+def refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str) -> None:
+    """Raise ValueError if a table of a file has a key that is not known."""
     unknown = [key for key in table if key not in known]
     if unknown:
         raise ValueError(f"[{name}] has no key {unknown[0]!r}; known: {', '.join(known)}")

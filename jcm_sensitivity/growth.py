@@ -147,10 +147,17 @@ def _random(key: Array, real: Any, factor: Array) -> tuple[Array, Callable]:
     return draw / jnp.linalg.norm(draw), unravel
 
 
-def _factor(scale: Any, real: Any) -> Array:
-    if scale is None:
-        return jnp.ones_like(ravel_pytree(real)[0])
-    return ravel_pytree(_split(scale)[0])[0]
+def _factors(scale: Any, real: Any) -> tuple[Array, Array]:
+    """Return the scale of each number, and its inverse, 0 where nothing can be perturbed."""
+    like = real if scale is None else _split(scale)[0]
+    factor = ravel_pytree(like)[0]
+    factor = jnp.ones_like(factor) if scale is None else factor
+    return factor, jnp.where(factor == 0, 0, 1 / jnp.where(factor == 0, 1, factor))
+
+
+def _of_each(one: Callable, states: Any, keys: Array, one_at_a_time: bool) -> Array:
+    every = jax.lax.map if one_at_a_time else lambda f, x: jax.vmap(f)(x)
+    return every(one, (states, keys))
 
 
 @eqx.filter_jit
@@ -160,9 +167,8 @@ def _tangent(
     def one(arguments: tuple[Any, Array]) -> Array:
         state, key = arguments
         real, rest = _split(state)
-        factor = _factor(scale, real)
+        factor, inverse = _factors(scale, real)
         direction, unravel = _random(key, real, factor)
-        inverse = jnp.where(factor == 0, 0, 1 / jnp.where(factor == 0, 1, factor))
 
         def advance(carry, _):
             real, rest, direction = carry
@@ -178,8 +184,7 @@ def _tangent(
 
         return jax.lax.scan(advance, (real, rest, direction), length=steps)[1]
 
-    every = jax.lax.map if one_at_a_time else lambda f, x: jax.vmap(f)(x)
-    return every(one, (states, keys))
+    return _of_each(one, states, keys, one_at_a_time)
 
 
 @eqx.filter_jit
@@ -190,9 +195,8 @@ def _adjoint(
         state, key = arguments
         _, trajectory = jax.lax.scan(lambda x, _: (step(x), x), state, length=steps)
         real, _ = _split(state)
-        factor = _factor(scale, real)
+        factor, inverse = _factors(scale, real)
         direction, unravel = _random(key, real, factor)
-        inverse = jnp.where(factor == 0, 0, 1 / jnp.where(factor == 0, 1, factor))
 
         def backward(direction, state):
             real, rest = _split(state)
@@ -205,5 +209,4 @@ def _adjoint(
         # The last step comes first.
         return jax.lax.scan(backward, direction, trajectory, reverse=True)[1][::-1]
 
-    every = jax.lax.map if one_at_a_time else lambda f, x: jax.vmap(f)(x)
-    return every(one, (states, keys))
+    return _of_each(one, states, keys, one_at_a_time)

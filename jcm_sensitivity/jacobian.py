@@ -5,7 +5,6 @@ parameter; reverse mode one row, those of one target with respect to all paramet
 followed in batches, vectorised, which bounds the memory.
 """
 
-import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -18,13 +17,12 @@ from jaxtyping import Array, Float
 
 from jcm.parameters import descriptions
 from jcm.simulate import Inputs
-from jcm_sensitivity.changes import bound_to_run, target_variables, units_of
-from jcm_sensitivity.runs import Experiment
+from jcm_sensitivity.changes import bound_targets, units_of
 from jcm_sensitivity.tangent import Function, as_function, checked_values, refuse_nonfinite
 from jcm_sensitivity.units import per
 
-#: Cost of one backward sweep in sweeps of forward mode, where the run itself is shared. Measured
-#: on the model: value and gradient cost 3 to 3.5 runs, of which 1 is shared, a tangent sweep 1.
+#: Cost of one backward sweep in sweeps of forward mode, where the run itself is shared: value and
+#: gradient cost about 3.6 runs of the model, value and tangent 1.9 (`studies/derivative_cost`).
 BACKWARD_COST = 2.5
 #: Directions that are followed at once, unless told.
 BATCH = 8
@@ -87,9 +85,10 @@ def jacobian(
                 f"a Jacobian is for single numbers, but {name} has shape {value.shape}; use "
                 "sensitivity(...) for fields")
     widths = _widths(inputs, list(values), scaled)
-    experiment, bound = _bound(experiment, named, inputs)
+    experiment, functions = bound_targets(experiment, list(named.values()), inputs)
+    bound = dict(zip(named, functions, strict=True))
     mode = mode or cheaper_mode(outputs=len(bound), inputs=len(values))
-    numbers, derivative = _jacobian(values, experiment, tuple(bound.values()), inputs, mode, batch)
+    numbers, derivative = _jacobian(values, experiment, functions, inputs, mode, batch)
     refuse_nonfinite(numbers, "the values of the targets", "the run is unstable")
     refuse_nonfinite(
         derivative, "the Jacobian", "shorten the run, or make the model with smooth switches: "
@@ -146,17 +145,6 @@ def _named(targets: Sequence[Any] | Mapping[str, Any]) -> dict[str, Any]:
     if not named:
         raise ValueError("there are no targets; expected a list such as [mean('air_temperature')]")
     return named
-
-
-def _bound(
-    experiment: Function, targets: Mapping[str, Any], inputs: Inputs
-) -> tuple[Function, dict[str, Callable]]:
-    """Return the run, which observes what all targets need, and the targets as functions."""
-    bound = {name: bound_to_run(experiment, target, inputs)[1] for name, target in targets.items()}
-    variables = target_variables(list(targets.values()))
-    if isinstance(experiment, Experiment) and experiment.observe is None and variables:
-        experiment = dataclasses.replace(experiment, observe=variables)
-    return experiment, bound
 
 
 def _widths(

@@ -175,15 +175,21 @@ def _short(name: str) -> str:
     return name.split(".", 1)[-1].replace(".", "_")
 
 
-def _coordinates(model: Model, variables: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-    grid, levels = model.grid, model.levels
-    area = np.repeat(grid.cell_area[:, None], grid.nlon, axis=1)
-    days = next((len(field[1]) for field in variables.values() if field[0][:1] == ("day",)), 0)
+def horizontal_coordinates(grid: Grid) -> dict[Hashable, Any]:
+    """Return latitude and longitude as coordinates of a dataset."""
     return {
         "lat": (("lat",), grid.latitude, {
             "standard_name": "latitude", "units": "degrees_north", "axis": "Y"}),
         "lon": (("lon",), grid.longitude, {
             "standard_name": "longitude", "units": "degrees_east", "axis": "X"}),
+    }  # fmt: skip
+
+
+def _coordinates(model: Model, variables: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    grid, levels = model.grid, model.levels
+    area = np.repeat(grid.cell_area[:, None], grid.nlon, axis=1)
+    days = next((len(field[1]) for field in variables.values() if field[0][:1] == ("day",)), 0)
+    return horizontal_coordinates(grid) | {
         "cell_area": (("lat", "lon"), area, {
             "standard_name": "cell_area", "long_name": "area of the cell", "units": "m2"}),
         "level": (("level",), np.asarray(levels.centre), {

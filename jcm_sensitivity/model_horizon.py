@@ -21,10 +21,10 @@ from jcm.physics import Fields
 from jcm.provenance import provenance
 from jcm.simulate import Inputs, check_widths, whole_steps
 from jcm_sensitivity.changes import (
+    bound_targets,
     change_within,
     changed,
     named_values,
-    target_variables,
     units_of,
 )
 from jcm_sensitivity.horizon import (
@@ -175,12 +175,8 @@ def _setup(
         interval = day
     if any(count % interval for count in steps):
         raise ValueError(f"the leads {list(leads)} are no multiples of every = {every} days")
-    bound = tuple(
-        each.bind(model, every=interval / day, average=True, inputs=inputs)
-        if hasattr(each, "bind") else each for each in targets)
-    experiment = model_experiment(
-        model, days=steps[-1] / day, every=interval / day, average=True,
-        observe=target_variables(targets))  # fmt: skip
+    experiment, bound = bound_targets(
+        model_experiment(model, days=steps[-1] / day, every=interval / day), targets, inputs)
     return _Setup(
         experiment, bound, tuple(count // interval for count in steps),
         tuple(count / day for count in steps))

@@ -10,7 +10,7 @@ on the spatial pattern of sea surface temperature change with a Green's function
 Model. Earth Syst., 9, 2174-2189.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,8 +19,16 @@ import xarray as xr
 from jcm.model import Model
 from jcm.provenance import provenance
 from jcm.simulate import Inputs
-from jcm_sensitivity.maps import UNIT_AREA, UNIT_AREA_NAME, note_on_switches
+from jcm_sensitivity.maps import (
+    UNIT_AREA,
+    UNIT_AREA_NAME,
+    horizontal_coordinates,
+    note_on_switches,
+)
 from jcm_sensitivity.units import displayed
+
+#: Least correlation, and largest difference of the slope from 1, that count as agreement.
+LEAST_CORRELATION, LARGEST_ERROR = 0.95, 0.1
 
 
 class Cost(NamedTuple):
@@ -70,6 +78,11 @@ def agreement(predicted: np.ndarray, found: np.ndarray, area: np.ndarray) -> Agr
     return Agreement(correlation, slope, total)
 
 
+def agrees(correlation: float, slope: float) -> bool:
+    """Tell whether correlation and slope count as agreement."""
+    return correlation >= LEAST_CORRELATION and abs(slope - 1) <= LARGEST_ERROR
+
+
 def _centred(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return values - (weight * values).sum(axis=-1, keepdims=True)
 
@@ -112,12 +125,12 @@ def unexplained(dataset: xr.Dataset, tolerance: float = 0.05) -> xr.Dataset:
         states, that do as predicted; `rest`, the root mean square of the rest of all.
     """
     predicted = dataset["predicted_response"] * dataset["amplitude"]
-    rest = xr.concat([dataset["warm_response"] - predicted,
+    rest: xr.DataArray = xr.concat([dataset["warm_response"] - predicted,
                       dataset["cool_response"] + predicted], "sign")  # fmt: skip
     over = ("sign", "state", "patch")
-    limit = tolerance * np.abs(predicted).max(("state", "patch"))
+    limit = tolerance * abs(predicted).max(("state", "patch"))
     return xr.Dataset({
-        "predicted_share": (np.abs(rest) <= limit).mean(over),
+        "predicted_share": (abs(rest) <= limit).mean(over),
         "rest": np.sqrt((rest**2).mean(over))})  # fmt: skip
 
 
@@ -232,8 +245,7 @@ def _costs(cost: Cost, patches: int) -> dict[str, Any]:
 
 def _coordinates(
     model: Model, targets: Sequence[Any], units: np.ndarray, sizes: np.ndarray, patches: Any
-) -> dict[str, Any]:
-    grid = model.grid
+) -> dict[Hashable, Any]:
     words = [getattr(x, "description", f"target {i}") for i, x in enumerate(targets)]
     return {
         "target": words,
@@ -241,8 +253,4 @@ def _coordinates(
         "amplitude": ("amplitude", sizes, {"long_name": "height of the patch", "units": "K"}),
         "patch_latitude": ("patch", patches.latitude, {"units": "degrees_north"}),
         "patch_longitude": ("patch", patches.longitude, {"units": "degrees_east"}),
-        "lat": ("lat", grid.latitude, {
-            "standard_name": "latitude", "units": "degrees_north", "axis": "Y"}),
-        "lon": ("lon", grid.longitude, {
-            "standard_name": "longitude", "units": "degrees_east", "axis": "X"}),
-    }  # fmt: skip
+    } | horizontal_coordinates(model.grid)  # fmt: skip

@@ -27,18 +27,18 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from jcm.files import replacing
 from jcm.grid import Grid
 from jcm.model import Model
 from jcm.parameters import insert
-from jcm.simulate import Inputs, check_widths
+from jcm.simulate import Inputs
 from jcm_sensitivity.changes import bound_targets
 from jcm_sensitivity.ensembles import digest, stack_members
+from jcm_sensitivity.experiment import SEA_SURFACE_TEMPERATURE
+from jcm_sensitivity.kept import kept
 from jcm_sensitivity.patch_agreement import Cost, comparison
 from jcm_sensitivity.regions import Region, box
-from jcm_sensitivity.runs import Experiment, in_reverse
+from jcm_sensitivity.runs import in_reverse
 
-SEA_SURFACE_TEMPERATURE = "forcing.sea_surface_temperature"
 #: Half-widths of a patch in latitude and longitude [degrees], as in the protocol.
 HALF_WIDTHS = (10.0, 40.0)
 #: Beyond this latitude patches become wider in longitude, so that they keep their area [degrees].
@@ -246,10 +246,10 @@ def compare_with_patches(
     programs, gradients, runs = _Programs(run, bound, steps), [], []
     for i, member in enumerate(members):
         path = None if folder is None else folder / f"gradient_{i:03d}.npz"
-        gradients.append(_kept(path, partial(programs.gradients, member)))
+        gradients.append(kept(path, partial(programs.gradients, member)))
         for k, field in enumerate(patches.field):
             path = None if folder is None else folder / f"runs_{i:03d}_{k:03d}.npz"
-            runs.append(_kept(path, partial(programs.responses, member, jnp.asarray(field))))
+            runs.append(kept(path, partial(programs.responses, member, jnp.asarray(field))))
             if progress is not None:
                 progress(len(runs), len(members) * patches.count)
     cost = Cost(
@@ -295,10 +295,7 @@ class _Programs:
 
         Each target has its own adjoint run: that is what one map costs.
         """
-        run = self.run
-        if isinstance(run, Experiment):
-            check_widths(run.model, inputs.parameters)
-            run = in_reverse(run) if type(run) is Experiment else run
+        run = in_reverse(self.run)
         results = [self._timed(_gradient, run, inputs, row) for row in jnp.eye(len(self.targets))]
         gradient = np.array([np.asarray(x, float).sum(axis=0) for x, _ in results])
         bad = int((~np.isfinite(gradient)).sum())
@@ -342,19 +339,6 @@ def _gradient(
     sea = inputs.forcing.sea_surface_temperature
     return jax.grad(
         lambda x: weight.astype(x.dtype) @ _numbers(run, targets, inputs, x))(sea)
-
-
-def _kept(path: Path | None, compute: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return what the store has, or compute and keep it."""
-    if path is not None and path.is_file():
-        with np.load(path) as file:
-            return dict(file)
-    result = compute()
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, allow_pickle=False, **result)
-    return result
 
 
 def _refuse_not_finite(values: np.ndarray, patches: Patches) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax._src.interpreters.partial_eval import dce_jaxpr
+from jax.extend.core import ClosedJaxpr
 
 from jcm_sensitivity.branches import Decision, UnknownLoopLength, decision_table, record, replay
 
@@ -88,8 +89,7 @@ def compile_check(
     x = anatomy.split(point)
     key = jax.random.key(0) if key is None else key
     scalar = _contracted(function, anatomy, x, key)
-    closed = jax.make_jaxpr(scalar)(x)
-    reads = tuple(dce_jaxpr(closed.jaxpr, [True])[1])
+    reads = arrays_read(jax.make_jaxpr(scalar)(x))
     try:
         table = decision_table(scalar)(x)
         recorded, replayed = jax.jit(record(scalar)), jax.jit(replay(scalar))
@@ -109,6 +109,16 @@ def compile_check(
         anatomy, recorded, replayed, lambda x, v: _number(forward(x, v)),
         _where_defined(jax.grad(scalar)), lambda x, v: _number(twice(x, v)), table, reads,
         jax.eval_shape(scalar, x))
+
+
+def arrays_read(closed: ClosedJaxpr) -> tuple[bool, ...]:
+    """Return which arguments of a traced function some output depends on, by structure."""
+    return tuple(dce_jaxpr(closed.jaxpr, [True] * len(closed.jaxpr.outvars))[1])
+
+
+def moved(x: Any, v: Any, h: float) -> Any:
+    """Return x + h v for pytrees of arrays, in the types of x."""
+    return jax.tree.map(lambda a, b: a + jnp.asarray(h, a.dtype) * b, x, v)
 
 
 def anatomy_of(point: Any) -> Point:

@@ -63,12 +63,18 @@ class ReverseRun(eqx.Module):
             self.observe, daily)[1]  # fmt: skip
 
 
-def in_reverse(experiment: Experiment, states: int | None = None) -> ReverseRun:
-    """Return a run for reverse mode that keeps at most so many states, by default all."""
-    steps, windows = output_windows(experiment.model, experiment.days, experiment.every)
+def in_reverse(run: Any, states: int | None = None) -> Any:
+    """Return a run of the model for reverse mode that keeps so many states at most, default all.
+
+    Other functions are returned as they are.
+    """
+    # A subclass may compute something else.
+    if type(run) is not Experiment:
+        return run
+    steps, windows = output_windows(run.model, run.days, run.every)
     total = steps * windows
     if states is None:
-        states = experiment.checkpoint if isinstance(experiment.checkpoint, int) else total
+        states = run.checkpoint if isinstance(run.checkpoint, int) else total
     return ReverseRun(
-        experiment.model, schedule(total, min(states, total)), np.int32(steps), windows,
-        experiment.average, experiment.observe)  # fmt: skip
+        run.model, schedule(total, min(states, total)), np.int32(steps), windows,
+        run.average, run.observe)  # fmt: skip

@@ -21,7 +21,7 @@ from jcm.physics import Fields
 from jcm.simulate import Inputs, check_widths
 from jcm.variables import VARIABLES
 from jcm_sensitivity.changes import (
-    bound_to_run,
+    bound_targets,
     changed,
     named_values,
     not_finite_inputs,
@@ -156,7 +156,7 @@ def hessian_vector_product(
             f"the direction changes inputs of wrt ({', '.join(values)}); got "
             f"{', '.join(unknown) or 'nothing'}")
     changes = broadcast_changes(values, {name: 0.0 for name in values} | dict(direction))
-    experiment, function = bound_to_run(experiment, target, inputs)
+    experiment, (function,) = bound_targets(experiment, [target], inputs)
     value, gradient, product = _forward_over_reverse(values, changes, experiment, function, inputs)
     for name in values:
         for part, words in ((gradient, "the gradient"), (product, "the Hessian-vector product")):

@@ -11,10 +11,16 @@ from rich.console import Console
 from rich.table import Table
 
 from jcm.output import write_dataset
-from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
+from jcm_sensitivity.commands.shared import (
+    errors_in_one_line,
+    new_console,
+    positive_numbers,
+    read_setup,
+    status,
+)
 from jcm_sensitivity.default_horizons import write_default_table
 from jcm_sensitivity.ensembles import initial_states
-from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+from jcm_sensitivity.experiment import MapExperiment
 from jcm_sensitivity.horizon import TOLERANCE
 from jcm_sensitivity.horizon_plot import plot_horizon
 from jcm_sensitivity.maps import note_on_switches
@@ -79,14 +85,9 @@ def horizon_command(
         if write_default:
             _write_default(console)
             return
-        if smooth and experiment is not None:
-            raise ValueError("--smooth is for the default experiment; in a file, set smooth = true "
-                             "in [model]")
-        sizes = {"leads": _numbers("--leads", leads), "amplitudes": _numbers(
-            "--amplitudes", amplitudes)}  # fmt: skip
-        with status(console, "Building the model and its initial state"):
-            setup = (default_experiment(smooth=smooth) if experiment is None
-                     else read_experiment(experiment))
+        sizes = {"leads": sorted(positive_numbers("--leads", leads)),
+                 "amplitudes": sorted(positive_numbers("--amplitudes", amplitudes))}  # fmt: skip
+        setup = read_setup(experiment, smooth, console)
         _horizon(setup, output, states, spacing, sizes, tolerance, norms, console)
 
 
@@ -149,17 +150,6 @@ def _print_table(console: Console, at: xr.Dataset, name: str) -> None:
         f"{float(one['usable_window_days_high']):g}) days"
         for one in (at.sel(amplitude=x) for x in at["amplitude"].values)))  # fmt: skip
     console.print(table)
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        numbers = sorted(float(x) for x in text.split(","))
-    except ValueError:
-        numbers = []
-    if not numbers or not all(np.isfinite(x) and x > 0 for x in numbers):
-        raise ValueError(
-            f"{option} is a list of positive numbers separated by commas, e.g. 1,2,5; got {text!r}")
-    return numbers
 
 
 def _write_default(console: Console) -> None:

@@ -20,9 +20,14 @@ from jcm.output import write_dataset
 from jcm.parameters import extract, insert
 from jcm_sensitivity.adjoint import CompiledSensitivity, compile_sensitivity
 from jcm_sensitivity.animation import animate
-from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
+from jcm_sensitivity.commands.shared import (
+    errors_in_one_line,
+    new_console,
+    read_setup,
+    status,
+)
 from jcm_sensitivity.ensembles import ensemble_map, ensemble_sensitivity, initial_states
-from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+from jcm_sensitivity.experiment import MapExperiment
 from jcm_sensitivity.horizon import HorizonWarning
 from jcm_sensitivity.maps import integral, note_on_switches, to_map
 from jcm_sensitivity.plot import plot_map
@@ -76,9 +81,6 @@ def map_command(
 ) -> None:
     """Map the sensitivity of a mean over a region to fields such as sea surface temperature."""
     with errors_in_one_line():
-        if smooth and experiment is not None:
-            raise ValueError("--smooth is for the default experiment; in a file, set smooth = true "
-                             "in [model]")
         if members < 1 or (members > 1 and (by_day or memory or check)):
             raise ValueError(
                 "--members is a positive number, and two or more of them go without --by-day, "
@@ -128,8 +130,7 @@ def _map(
 
 
 def _setup(path: Path | None, smooth: bool, output: Path, console: Console) -> MapExperiment:
-    with status(console, "Building the model and its initial state"):
-        setup = default_experiment(smooth=smooth) if path is None else read_experiment(path)
+    setup = read_setup(path, smooth, console)
     console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
     output.mkdir(parents=True, exist_ok=True)
     return setup

@@ -7,17 +7,23 @@ import time
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
 from jcm.output import write_dataset
-from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
+from jcm_sensitivity.commands.shared import (
+    errors_in_one_line,
+    new_console,
+    positive_numbers,
+    read_setup,
+    status,
+)
 from jcm_sensitivity.ensembles import initial_states
-from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+from jcm_sensitivity.experiment import MapExperiment
 from jcm_sensitivity.maps import note_on_switches
+from jcm_sensitivity.patch_agreement import agrees
 from jcm_sensitivity.patches import (
     PACIFIC,
     SEA_SURFACE_TEMPERATURE,
@@ -27,9 +33,6 @@ from jcm_sensitivity.patches import (
 )
 from jcm_sensitivity.patches_plot import plot_patch_maps, plot_responses
 from jcm_sensitivity.regions import Region, box, region
-
-#: Least correlation, and largest difference of the slope from 1, that count as agreement.
-LEAST_CORRELATION, LARGEST_ERROR = 0.95, 0.1
 
 
 def patches_command(
@@ -83,19 +86,14 @@ def patches_command(
     (1 if the size is right too), how far the response is not linear, and what each way costs.
     """
     with errors_in_one_line():
-        if smooth and experiment is not None:
-            raise ValueError("--smooth is for the default experiment; in a file, set smooth = true "
-                             "in [model]")
         where = PACIFIC if centres is None else _region(centres)
-        widths, heights = _numbers("--half-widths", half_widths), _numbers(
-            "--amplitudes", amplitudes)  # fmt: skip
+        widths = positive_numbers("--half-widths", half_widths)
+        heights = positive_numbers("--amplitudes", amplitudes)
         if len(widths) != 2:
             raise ValueError(
                 f"--half-widths is two numbers of degrees, e.g. 10,40; got {half_widths!r}")
         console = new_console()
-        with status(console, "Building the model and its initial state"):
-            setup = (default_experiment(smooth=smooth) if experiment is None
-                     else read_experiment(experiment))
+        setup = read_setup(experiment, smooth, console)
         if SEA_SURFACE_TEMPERATURE not in setup.wrt:
             raise ValueError(
                 f"patches are of the sea surface: put {SEA_SURFACE_TEMPERATURE!r} into wrt of "
@@ -170,11 +168,10 @@ def _agreement_table(dataset: xr.Dataset) -> Table:
     for amplitude in part["amplitude"].values:
         one = part.sel(amplitude=amplitude)
         correlation, slope = float(one["correlation"]), float(one["slope"])
-        good = correlation >= LEAST_CORRELATION and abs(slope - 1) <= LARGEST_ERROR
         table.add_row(
             f"{amplitude:g}", f"{correlation:.4f}", f"{slope:.4f}",
             f"{float(one['slope_total_least_squares']):.4f}",
-            f"{float(one['nonlinear_part']):.3f}", "yes" if good else "no")
+            f"{float(one['nonlinear_part']):.3f}", "yes" if agrees(correlation, slope) else "no")
     return table
 
 
@@ -189,14 +186,3 @@ def _region(text: str) -> Region:
             "--centres is the name of a region or SOUTH,NORTH,WEST,EAST in degrees, e.g. "
             f"-21,21,120,-80; got {text!r}") from None
     return box(south, north, west, east, name="centres")
-
-
-def _numbers(option: str, text: str) -> list[float]:
-    try:
-        numbers = [float(x) for x in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(np.isfinite(x) and x > 0 for x in numbers):
-        raise ValueError(
-            f"{option} is a list of positive numbers separated by commas; got {text!r}")
-    return numbers

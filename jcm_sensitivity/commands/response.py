@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jcm.calendar import format_date
-from jcm.config import build, load_experiment
+from jcm.config import dotted_numbers, load_experiment
 from jcm.initial import default_inputs
 from jcm.model import build_model
 from jcm.output import to_dataset, write_dataset
@@ -25,6 +25,7 @@ from jcm_sensitivity.change_files import change_dataset
 from jcm_sensitivity.changes import change_within, units_of
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
 from jcm_sensitivity.consistency import NEEDED, WATER, consistency
+from jcm_sensitivity.experiment import SEA_SURFACE_TEMPERATURE, built_run, refuse_unknown
 from jcm_sensitivity.figures_consistency import plot_consistency
 from jcm_sensitivity.maps import note_on_switches
 from jcm_sensitivity.plot import plot_map
@@ -33,7 +34,6 @@ from jcm_sensitivity.runs import Experiment, model_experiment
 from jcm_sensitivity.tangent import Response, response
 from jcm_sensitivity.units import displayed
 
-SEA_SURFACE_TEMPERATURE = "forcing.sea_surface_temperature"
 #: Variables that are drawn, and the sigma next to which those with levels are.
 DRAWN = {
     "precipitation_flux": None, "surface_air_pressure": None, "air_temperature": 0.85,
@@ -115,41 +115,22 @@ def read_response(path: str | Path) -> ResponseExperiment:
     """
     experiment = load_experiment(path)
     table = experiment.response
-    unknown = [key for key in table if key not in ("change", "region")]
-    if unknown:
-        raise ValueError(f"[response] has no key {unknown[0]!r}; known: change, region")
-    change = dict(_numbers(table.get("change", {}), ""))
+    refuse_unknown(table, ("change", "region"), "response")
+    sizes = table.get("change", {})
+    if not isinstance(sizes, Mapping):
+        raise ValueError(
+            f"[response] change is a table of names and numbers, e.g. {{ "
+            f"\"{SEA_SURFACE_TEMPERATURE}\" = 1.0 }}; got {sizes!r}")
+    # TOML makes tables of names with dots and no quotes.
+    change = dict(dotted_numbers(sizes, of="response.change"))
     if not change:
         raise ValueError(
             f"[response] needs a change, e.g. change = {{ \"{SEA_SURFACE_TEMPERATURE}\" = 1.0 }}")
-    if isinstance(experiment.run.every, str):
-        raise ValueError(
-            f"[run] every = {experiment.run.every!r} has no meaning for a response; give a number "
-            "of days")
     where = region(table["region"]) if "region" in table else None
-    model, inputs, options = build(experiment)
-    observe = options["observe"] and list(dict.fromkeys([*options["observe"], *NEEDED, *WATER]))
-    run = model_experiment(
-        model, days=options["days"], every=options["every"], average=options["average"],
-        observe=observe)  # fmt: skip
+    named = experiment.run.variables
+    run, inputs = built_run(
+        experiment, named and list(dict.fromkeys([*named, *NEEDED, *WATER])), "a response")
     return ResponseExperiment(run, inputs, change, where)
-
-
-def _numbers(table: Any, prefix: str) -> list[tuple[str, float]]:
-    """Return dotted names and numbers; TOML makes tables of names with dots and no quotes."""
-    if not isinstance(table, Mapping):
-        raise ValueError(
-            f"[response] change is a table of names and numbers, e.g. {{ "
-            f"\"{SEA_SURFACE_TEMPERATURE}\" = 1.0 }}; got {table!r}")
-    found = []
-    for key, value in table.items():
-        if isinstance(value, Mapping):
-            found += _numbers(value, f"{prefix}{key}.")
-        elif isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"[response] change of {prefix}{key} is a number; got {value!r}")
-        else:
-            found.append((f"{prefix}{key}", float(value)))
-    return found
 
 
 def _response(path: Path | None, output: Path, console: Console) -> None:

@@ -33,7 +33,7 @@ from jcm.parameters import insert
 from jcm_sensitivity import branches, mean
 from jcm_sensitivity.changes import bound_targets
 from jcm_sensitivity.ensembles import initial_states
-from jcm_sensitivity.patch_agreement import agreement, unexplained
+from jcm_sensitivity.patch_agreement import agreement, agrees, unexplained
 from jcm_sensitivity.patches import (
     SEA_SURFACE_TEMPERATURE,
     Patches,
@@ -49,8 +49,6 @@ REGION = "tropical_pacific"
 VARIABLES = ("precipitation_flux", "surface_upward_latent_heat_flux",
              "near_surface_air_temperature")  # fmt: skip
 PARTS = ("exact", "smooth", "frozen")
-#: What counts as agreement.
-LEAST_CORRELATION, LARGEST_ERROR = 0.95, 0.1
 
 
 class Setup(NamedTuple):
@@ -202,8 +200,7 @@ def summarise(kind: str, found: xr.Dataset) -> dict[str, Any]:
                 "runs_as_predicted": round(float(rest["predicted_share"]), 3),
                 "rest": float(f"{float(rest['rest']):.3g}"),
                 "rest_units": str(one["target_units"].values),
-                "agrees": bool(correlation >= LEAST_CORRELATION
-                               and abs(slope - 1) <= LARGEST_ERROR),
+                "agrees": agrees(correlation, slope),
             })  # fmt: skip
     return {"rows": rows, "patches": found.sizes["patch"], "states": found.sizes["state"]} | {
         name: round(float(found[name]), 3)

@@ -23,7 +23,7 @@ from rich.progress import MofNCompleteColumn, Progress, TextColumn, TimeRemainin
 
 import jcm
 import jcm_sensitivity as js
-from jcm_sensitivity.certificate import Programs, direction, horizon
+from jcm_sensitivity.certificate import ModelPrograms, direction, horizon
 from jcm_sensitivity.report_html import write_html
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def in_float32(result: dict, progress) -> dict:
         inputs = jcm.default_inputs(model)
         names = [x["name"] for x in result["inputs"] if not x["name"].startswith("random ")]
         horizons = [horizon(model, h["name"]) for h in result["horizons"]]
-        programs = Programs(model, inputs, names, js.default_targets(), horizons)
+        programs = ModelPrograms(model, inputs, names, js.default_targets(), horizons)
         along = {name: direction(model, inputs, name).astype(float) for name in names}
         found = {}
         for t, target in enumerate(programs.targets):

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
+import jcm_sensitivity as js
 from jcm.forcing import SoilLayers
 
 HERE = Path(__file__).parent
@@ -60,23 +61,7 @@ WHY_ZERO = {
 
 def inputs_of_interest(inputs: jcm.Inputs) -> list[str]:
     """Return the dotted names of all parameters and all boundary fields that are real numbers."""
-    described = jcm.descriptions(inputs.parameters, "parameters.")
-    parameters = [n for n in described if not n.startswith("parameters.smooth.")]
-    fields = [
-        "forcing." + name for name in (
-            "surface_geopotential", "land_fraction", "bare_albedo", "sea_surface_temperature",
-            "sea_ice_fraction", "soil_temperature", "snow_depth", "soil_water_availability",
-            "soil_layers.upper", "soil_layers.lower", "soil_layers.high_vegetation",
-            "soil_layers.low_vegetation", "sea_surface_temperature_anomaly")
-        if present(inputs.forcing, name)]  # fmt: skip
-    return parameters + fields
-
-
-def present(tree: object, name: str) -> bool:
-    """Tell whether a dotted name stands for an array."""
-    for part in name.split("."):
-        tree = getattr(tree, part, None)
-    return tree is not None
+    return [name for name in js.inputs_of_interest(inputs) if not name.startswith("state.")]
 
 
 def all_outputs(model: jcm.Model, inputs: jcm.Inputs, days: float) -> dict[str, jax.Array]:

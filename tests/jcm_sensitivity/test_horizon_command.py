@@ -15,6 +15,7 @@ import jcm
 from jcm.variables import VARIABLES
 from jcm_sensitivity import Experiment, default_horizons, last, mean, model_horizon, region
 from jcm_sensitivity.commands import horizon as command
+from jcm_sensitivity.commands import shared
 from jcm_sensitivity.default_horizons import (
     default_horizon,
     variable_type,
@@ -57,7 +58,7 @@ def setup(monkeypatch):
 
 @pytest.fixture
 def invoke(setup, monkeypatch):
-    monkeypatch.setattr(command, "default_experiment", lambda smooth=False: setup)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth=False: setup)
     app = typer.Typer()
     app.command()(command.horizon_command)
     return lambda *arguments: CliRunner().invoke(app, [str(x) for x in arguments])

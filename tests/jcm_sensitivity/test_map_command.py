@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import jcm
 from jcm_sensitivity import cli, last, mean, region
-from jcm_sensitivity.commands import map as map_module
+from jcm_sensitivity.commands import shared
 from jcm_sensitivity.experiment import (
     MapExperiment,
     default_experiment,
@@ -28,7 +28,7 @@ def quick(monkeypatch):
     model = jcm.build_model("T21L8")
     target = mean("precipitation_flux", region=region("tropical_pacific"), days=last(1))
     setup = MapExperiment(mirror(model), cheap_inputs(model), target, (SST,))
-    monkeypatch.setattr(map_module, "default_experiment", lambda smooth=False: setup)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth=False: setup)
     return setup
 
 
@@ -162,7 +162,7 @@ def test_missing_file_is_reported(tmp_path):
 
 def test_unknown_input_is_reported_with_a_suggestion(quick, tmp_path, monkeypatch):
     wrong = quick._replace(wrt=("forcing.sea_surface_temperatur",))
-    monkeypatch.setattr(map_module, "default_experiment", lambda smooth=False: wrong)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth=False: wrong)
     result = invoke("map", "--output", tmp_path)
     assert result.exit_code == 1
     assert "did you mean forcing.sea_surface_temperature" in result.output

@@ -9,6 +9,7 @@ from synthetic import Mirror, cheap_inputs, mirror
 from typer.testing import CliRunner
 
 import jcm_sensitivity.commands.patches as command
+import jcm_sensitivity.commands.shared as shared
 from jcm_sensitivity import REGIONS, box, mean
 from jcm_sensitivity.experiment import MapExperiment
 from jcm_sensitivity.patch_agreement import agreement, rebuilt_map, unexplained
@@ -303,7 +304,7 @@ def invoke(monkeypatch, small_model, inputs):
     import typer
 
     setup = MapExperiment(mirror(small_model), inputs, RAIN, (SEA_SURFACE_TEMPERATURE,))
-    monkeypatch.setattr(command, "default_experiment", lambda smooth: setup)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth: setup)
     monkeypatch.setattr(
         command, "initial_states", lambda model, inputs, count, spacing: [inputs] * count)
     app = typer.Typer()

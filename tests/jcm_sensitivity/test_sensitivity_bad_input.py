@@ -320,9 +320,8 @@ def known_setup(monkeypatch):
     """The model of this file in place of one that is built."""
     monkeypatch.setattr(check_module, "_setup", lambda *_: (MODEL, INPUTS, {}))
     known = MapExperiment(RUN, INPUTS, js.mean("precipitation_flux", region="sahel"), (SST,))
-    for command in ("map", "horizon"):
-        monkeypatch.setattr(
-            f"jcm_sensitivity.commands.{command}.default_experiment", lambda smooth=False: known)
+    monkeypatch.setattr(
+        "jcm_sensitivity.commands.shared.default_experiment", lambda smooth=False: known)
 
 
 @pytest.mark.parametrize(("option", "words"), [
