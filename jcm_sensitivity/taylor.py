@@ -61,7 +61,7 @@ class Difference:
 
 def rounding(
     value: float | np.ndarray, frozen: Callable[[float], float | np.ndarray], epsilon: float
-) -> np.ndarray:
+) -> np.ndarray | np.floating:
     """Return how far values of f scatter by rounding, from second differences at tiny steps.
 
     Parameters

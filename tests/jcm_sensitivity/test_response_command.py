@@ -125,7 +125,7 @@ def test_change_everywhere_is_a_number(setup):
 @pytest.mark.parametrize(("tables", "words"), [
     ({"response": ""}, "needs a change"),
     ({"response": "change = 1.0"}, "is a table of names and numbers"),
-    ({"response": 'change = { "forcing.sea_surface_temperature" = "warm" }'}, "is a number"),
+    ({"response": 'change = { "forcing.sea_surface_temperature" = "warm" }'}, "expected a number"),
     ({"response": "changes = 1"}, "has no key 'changes'"),
     ({"response": f'region = "nino"\nchange = {{ "{SST}" = 1.0 }}'}, "unknown region"),
     ({"response": 'change = { "forcing.sea_surface" = 1.0 }'}, "no input is called"),
