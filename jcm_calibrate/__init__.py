@@ -1,1 +1,65 @@
-"""Calibration of the model; to come."""
+"""Estimation of parameters of the model from data: by gradients, by sampling, and without either.
+
+One idea carries the package: every method sees a vector z of standard normal prior, and a function
+of it. So all methods also work on any other function of a vector.
+"""
+
+from jcm_calibrate.ensemble import evaluate_with, run_ensemble
+from jcm_calibrate.ensemble_members import members_of
+from jcm_calibrate.experiment import Calibration, read_calibration
+from jcm_calibrate.fit import Fit
+from jcm_calibrate.identify import Identifiability, identify
+from jcm_calibrate.laplace import Gaussian, laplace
+from jcm_calibrate.minimise import METHODS, minimise, multi_start
+from jcm_calibrate.observations import Observation, Observations, observation, synthetic
+from jcm_calibrate.operators import make_operator
+from jcm_calibrate.packaged import attribution, packaged_names, packaged_observations
+from jcm_calibrate.parameter_fields import LatitudeField, RegionalField
+from jcm_calibrate.performance_index import performance_index
+from jcm_calibrate.posterior import Posterior
+from jcm_calibrate.problem import Problem, log_posterior, make_problem
+from jcm_calibrate.readers import load_observations
+from jcm_calibrate.report_html import write_report
+from jcm_calibrate.sample import sample_nuts
+from jcm_calibrate.simulation_based_calibration import simulation_based_calibration
+from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.windows import Windows, initial_states, make_windows
+
+__all__ = [
+    "METHODS",
+    "Calibration",
+    "Fit",
+    "Gaussian",
+    "Identifiability",
+    "LatitudeField",
+    "Observation",
+    "Observations",
+    "ParameterSpace",
+    "Posterior",
+    "Problem",
+    "RegionalField",
+    "Windows",
+    "attribution",
+    "evaluate_with",
+    "identify",
+    "initial_states",
+    "laplace",
+    "load_observations",
+    "log_posterior",
+    "make_operator",
+    "make_problem",
+    "make_windows",
+    "members_of",
+    "minimise",
+    "multi_start",
+    "observation",
+    "packaged_names",
+    "packaged_observations",
+    "performance_index",
+    "read_calibration",
+    "run_ensemble",
+    "sample_nuts",
+    "simulation_based_calibration",
+    "synthetic",
+    "write_report",
+]

@@ -105,12 +105,46 @@ def map_figure(
     ValueError
         If the mask does not fit.
     """
-    projection = ccrs.Robinson(central_longitude=CENTRE)
     figure = Figure(figsize=(11, 6.2), layout="constrained")
-    axes = figure.add_subplot(projection=projection)
+    axes = map_axes(figure)
+    mesh = draw_map(axes, field, limits[0], region=region, significant=significant)
+    bar = figure.colorbar(
+        mesh, ax=axes, orientation="horizontal", shrink=0.6, aspect=40, pad=0.03,
+        extend="both" if limits[1] else "neither")  # fmt: skip
+    bar.set_label(f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', '1')}]")
+    axes.set_title(title or str(field.attrs.get("long_name", field.name)), fontsize=11)
+    return figure, mesh
+
+
+def map_axes(figure: Figure, *position: int) -> GeoAxes:
+    """Return axes for a map of the globe, at a position as for `Figure.add_subplot`."""
+    axes = figure.add_subplot(*position, projection=ccrs.Robinson(central_longitude=CENTRE))
     assert isinstance(axes, GeoAxes)
     axes.set_global()
-    limit, clipped = limits
+    return axes
+
+
+def draw_map(
+    axes: GeoAxes, field: xr.DataArray, limit: float, *, region: Region | None = None,
+    significant: xr.DataArray | None = None,
+) -> QuadMesh:  # fmt: skip
+    """Draw cells, coastlines, region and stippling; return the cells that carry the colours.
+
+    Parameters
+    ----------
+    axes
+        Made by `map_axes`.
+    field, region, significant
+        As for `plot_map`, latitude first.
+    limit
+        Value of the strongest colour.
+
+    Raises
+    ------
+    ValueError
+        If the mask does not fit.
+    """
+    projection = axes.projection
     grid = Grid("", 0, field.sizes["lon"], field.sizes["lat"])
     mesh = axes.pcolormesh(
         *_corners(projection, grid), cells(field.values), cmap="RdBu_r", vmin=-limit, vmax=limit,
@@ -120,12 +154,7 @@ def map_figure(
         _draw_region(axes, projection, region)
     if significant is not None:
         _stipple(axes, projection, grid, significant)
-    bar = figure.colorbar(
-        mesh, ax=axes, orientation="horizontal", shrink=0.6, aspect=40, pad=0.03,
-        extend="both" if clipped else "neither")  # fmt: skip
-    bar.set_label(f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', '1')}]")
-    axes.set_title(title or str(field.attrs.get("long_name", field.name)), fontsize=11)
-    return figure, mesh
+    return mesh
 
 
 def cells(values: np.ndarray) -> np.ndarray:

@@ -7,7 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PROJECT = {"jcm", "jcm_sensitivity", "jcm_calibrate", "studies"}
-MAY_IMPORT = {"jcm": {"jcm"}, "jcm_sensitivity": {"jcm"}, "jcm_calibrate": {"jcm"}}
+MAY_IMPORT = {
+    "jcm": {"jcm"}, "jcm_sensitivity": {"jcm"}, "jcm_calibrate": {"jcm", "jcm_sensitivity"}}
 
 
 def imported(text: str) -> set[str]:

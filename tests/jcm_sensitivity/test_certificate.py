@@ -13,7 +13,8 @@ import jcm
 import jcm_sensitivity as js
 from jcm.physics.held_suarez import HeldSuarez
 from jcm_sensitivity import cli
-from jcm_sensitivity.certificate import horizon
+from jcm_sensitivity.certificate import direction, horizon
+from jcm_sensitivity.certify import adjoint_mismatch
 
 NAMES = ("parameters.relaxation.surface_time", "parameters.longwave.window_absorptivity",
          "state.air_temperature")  # fmt: skip
@@ -75,6 +76,15 @@ def test_random_directions_agree_with_branches_frozen(result):
 def test_forward_and_reverse_mode_agree_over_all_outputs(result):
     assert [x["horizon"] for x in result["identity"]] == ["1step"]
     assert result["identity"][0]["mismatch"] <= 1e-12
+
+
+@pytest.mark.parametrize("one_run", [True, False])
+def test_forward_and_reverse_mode_agree_in_float32(one_run):
+    with jax.enable_x64(False):
+        model, inputs = dry()
+        along = {name: direction(model, inputs, name) for name in NAMES}
+        found = adjoint_mismatch(model, inputs, along, horizon(model, "2step"), one_run=one_run)
+    assert 0 < found <= 1e-6
 
 
 def test_a_certificate_that_is_done_is_not_computed_again(result, store):

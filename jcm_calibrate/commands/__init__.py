@@ -1,0 +1,1 @@
+"""The commands of `jcm-calibrate`, a file each."""
