@@ -38,7 +38,7 @@ class Scalar(eqx.Module):
     @property
     def prior(self) -> dist.Distribution:
         """The prior."""
-        leaves = [None] * len(self.order)
+        leaves: list[Any] = [None] * len(self.order)
         for number, place in zip(self.numbers, self.order, strict=True):
             leaves[place] = number
         return jax.tree.unflatten(self.form, leaves)

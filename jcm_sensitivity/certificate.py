@@ -37,9 +37,12 @@ from jcm_sensitivity.verdict import classify, weigh
 #: Steps of the differences, in parts of the plausible range or the typical size of a field.
 LADDER = {np.dtype(np.float64): (1e-2, 1e-3, 1e-4, 1e-5, 1e-6),
           np.dtype(np.float32): (1e-1, 1e-2, 1e-3, 1e-4)}  # fmt: skip
-#: The same with two steps a decade, for directions in all inputs at once, which are less linear.
-FINE_LADDER = {dtype: tuple(10.0 ** (np.log10(steps[0]) - k / 2) for k in range(2 * len(steps) - 1))
-               for dtype, steps in LADDER.items()}  # fmt: skip
+#: The same with more steps, for directions in all inputs at once, which are less linear.
+STEPS_A_DECADE = 4
+FINE_LADDER = {
+    dtype: tuple(float(x) for x in np.geomspace(
+        steps[0], steps[-1], STEPS_A_DECADE * (len(steps) - 1) + 1))
+    for dtype, steps in LADDER.items()}  # fmt: skip
 #: Typical sizes of changes of fields: first that is part of the name.
 FIELD_SIZES = {"geopotential": 100.0, "temperature": 1.0, "snow_depth": 1.0, "wind": 1.0,
                "specific_humidity": 1e-4, "pressure": 100.0}  # fmt: skip

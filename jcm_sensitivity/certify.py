@@ -111,33 +111,49 @@ def certify(
 
 
 def adjoint_mismatch(
-    model: Model, inputs: Inputs, directions: Mapping[str, np.ndarray], which: Horizon
-) -> float:
+    model: Model, inputs: Inputs, directions: Mapping[str, np.ndarray], which: Horizon, *,
+    one_run: bool = True,
+) -> float:  # fmt: skip
     """Return |<Jv, w> - <v, J'w>| / <Jv, Jv> with w = Jv, J that of all outputs of a run.
 
     Outputs, the mean fields and the last state, count in units of their own size.
+
+    Parameters
+    ----------
+    model, inputs
+        The model, and the point at which derivatives are taken.
+    directions
+        Change of each input, v.
+    which
+        Length of the run.
+    one_run
+        Both modes go along one run. If False, each goes along the run of its own program: these
+        differ by rounding, which in float32 grows to other weather within days.
     """
     values = named_values(model, inputs, list(directions))
     along = {name: jnp.asarray(directions[name], x.dtype) for name, x in values.items()}
 
-    @jax.jit
-    def both(values: dict, along: dict) -> tuple[Any, Any]:
-        def outputs(values: dict) -> list:
-            state, fields = simulate(
-                model, changed(model, inputs, values), days=which.steps / model.steps_per_day)
-            return jax.tree.leaves((state.current, fields))
+    def outputs(values: dict) -> list:
+        state, fields = simulate(
+            model, changed(model, inputs, values), days=which.steps / model.steps_per_day)
+        return jax.tree.leaves((state.current, fields))
 
-        found, push = jax.linearize(outputs, values)
+    def scaled(found: list, response: list) -> tuple[list, list]:
         sizes = [jnp.maximum(jnp.sqrt(jnp.mean(x**2)), 1e-30) * jnp.sqrt(x.size) for x in found]
-        response = [x / size for x, size in zip(push(along), sizes, strict=True)]
-        back = jax.vjp(outputs, values)[1]([
-            x / size for x, size in zip(response, sizes, strict=True)])[0]  # fmt: skip
-        return response, back
+        response = [x / size for x, size in zip(response, sizes, strict=True)]
+        return response, [x / size for x, size in zip(response, sizes, strict=True)]
 
-    response, back = jax.device_get(both(values, along))
+    found, push = jax.jit(lambda values: jax.linearize(outputs, values))(values)
+    if one_run:
+        response, weights = jax.jit(lambda push, v: scaled(found, push(v)))(push, along)
+    else:
+        own = jax.jit(lambda values, v: jax.jvp(outputs, (values,), (v,)))
+        response, weights = scaled(*own(values, along))
+    pull = jax.jit(lambda push, w: jax.linear_transpose(push, values)(w)[0])
     # Sums in double precision: the identity is about the derivatives, not about summing them.
     forward = sum(float(np.sum(np.square(x, dtype=float))) for x in response)
-    reverse = sum(float(np.sum(np.asarray(along[name], float) * x)) for name, x in back.items())
+    reverse = sum(float(np.sum(np.asarray(along[name], float) * x))
+                  for name, x in jax.device_get(pull(push, weights)).items())  # fmt: skip
     return abs(forward - reverse) / forward
 
 
