@@ -24,6 +24,7 @@ from jcm_calibrate.evaluator import GRADIENT_COST, TANGENT_COST, BudgetUsed, Eva
 from jcm_calibrate.fit import Fit, Outcome, history_table
 from jcm_calibrate.gauss_newton import gauss_newton
 from jcm_calibrate.gradient_methods import descend, lbfgs, named_transformation
+from jcm_calibrate.jaxopt_methods import jaxopt_search
 from jcm_calibrate.kalman import ensemble_inversion, unscented_inversion
 from jcm_calibrate.scipy_methods import (
     SCIPY_BOUNDED,
@@ -43,6 +44,9 @@ OWN: dict[str, Callable] = {
        for name in SCIPY_GRADIENT if name != "L-BFGS-B"},
     "gauss_newton": gauss_newton,
     "levenberg_marquardt": levenberg_marquardt,
+    "jaxopt_lbfgs": partial(jaxopt_search, solver="LBFGS"),
+    "jaxopt_lbfgsb": partial(jaxopt_search, solver="LBFGSB"),
+    "jaxopt_levenberg_marquardt": partial(jaxopt_search, solver="LevenbergMarquardt"),
     "eki": partial(ensemble_inversion, transform=False),
     "etki": partial(ensemble_inversion, transform=True),
     "uki": unscented_inversion,
@@ -52,7 +56,8 @@ OWN: dict[str, Callable] = {
 #: All methods, and which of them keep within bounds.
 METHODS = (*OPTAX, *OWN)
 BOUNDED = ("lbfgsb", *(f"scipy_{name.lower()}" for name in SCIPY_BOUNDED if name != "L-BFGS-B"),
-           "gauss_newton", "levenberg_marquardt", "nelder_mead", "cma_es")  # fmt: skip
+           "gauss_newton", "levenberg_marquardt", "jaxopt_lbfgsb", "nelder_mead",
+           "cma_es")  # fmt: skip
 
 
 def minimise(
@@ -92,8 +97,8 @@ def minimise(
         Where to begin (n,).
     method
         One of `METHODS`: optimisers of optax and SciPy, `lbfgs`, `gauss_newton`,
-        `levenberg_marquardt`, the Kalman inversions `eki`, `etki` and `uki`, `nelder_mead`,
-        `cma_es`; or an optimiser of optax.
+        `levenberg_marquardt`, those of jaxopt (`jaxopt_...`), the Kalman inversions `eki`, `etki`
+        and `uki`, `nelder_mead`, `cma_es`; or an optimiser of optax.
     steps
         Iterations at most; generations of ensemble methods.
     learning_rate

@@ -1,8 +1,7 @@
 """Gradient methods of SciPy: L-BFGS-B, Levenberg-Marquardt and all of `scipy.optimize.minimize`.
 
-The loops of jaxopt and Optimistix are compiled with the function inside, so single evaluations
-could be neither logged nor replayed, and jaxopt's Levenberg-Marquardt lets values of a failed trial
-into its state; SciPy asks for one evaluation at a time.
+SciPy asks for one evaluation at a time, so that each can be logged and replayed, and a trial that
+is not finite can be turned back; for whole searches in one program see `jaxopt_methods`.
 
 Byrd, R. H., Lu, P., Nocedal, J. and Zhu, C. (1995): A limited memory algorithm for bound
 constrained optimization. SIAM J. Sci. Comput., 16, 1190-1208.
