@@ -6,7 +6,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,13 +29,15 @@ from jcm_calibrate.priors import prior_from_table
 from jcm_calibrate.problem import Problem, make_problem
 from jcm_calibrate.readers import load_observations
 from jcm_calibrate.space import ParameterSpace
-from jcm_calibrate.tables import PACKAGED, TWIN, CalibrationTable, calibration_table
+from jcm_calibrate.tables import (
+    FILE_ARGUMENTS,
+    PACKAGED,
+    PACKAGED_ARGUMENTS,
+    TWIN,
+    CalibrationTable,
+    calibration_table,
+)
 from jcm_calibrate.windows import Windows, initial_states, make_windows
-
-#: Arguments of `load_observations` that a block may give.
-FILE_ARGUMENTS = ("units", "positive", "select", "window")
-#: Arguments of `packaged_observations` that a block may give.
-PACKAGED_ARGUMENTS = ("periods", "chosen", "pressure", "bands")
 
 
 class Calibration(NamedTuple):
@@ -75,6 +78,7 @@ def read_calibration(path: str | Path, *, gradients: bool = True) -> Calibration
         If a key, a name or a value is not valid, or observations and run do not fit.
     """
     experiment = load_experiment(path)
+    _check_tables(experiment)
     table = calibration_table(experiment.calibration)
     model, inputs, windows = _windows(experiment, table)
     space = _space(inputs, table)
@@ -84,6 +88,18 @@ def read_calibration(path: str | Path, *, gradients: bool = True) -> Calibration
     return Calibration(
         problem, table, Path(path).read_text(), space.extract(inputs), truth,
         _fingerprint(experiment, table))
+
+
+def _check_tables(experiment: ExperimentFile) -> None:
+    """Refuse what would be ignored: lengths and dates of a calibration are those of its windows."""
+    if "run" in experiment.model_fields_set:
+        raise ValueError(
+            "[run] has no meaning for a calibration; leave it out, and give days and every in "
+            "[calibration.windows]")
+    if "start" in experiment.forcing.model_fields_set:
+        raise ValueError(
+            "[forcing] start has no meaning for a calibration; give starts = [...] in "
+            "[calibration.windows]")
 
 
 def start_vector(calibration: Calibration) -> jax.Array:
@@ -100,10 +116,10 @@ def start_vector(calibration: Calibration) -> jax.Array:
 
 
 def _fingerprint(experiment: ExperimentFile, table: CalibrationTable) -> str:
-    """Hash everything but titles, and the lengths that may grow on resume."""
+    """Hash everything but titles, lengths that may grow on resume, and what stores check."""
     content = table.model_dump(
-        mode="json", exclude={"title": True, "ensemble": True, "fit": {"steps", "budget"},
-                              "sample": {"draws", "predictions"}})  # fmt: skip
+        mode="json", exclude={"title": True, "ensemble": True, "sample": True,
+                              "fit": {"steps", "budget"}})  # fmt: skip
     content |= experiment.model_dump(
         mode="json", include={"model", "parameters", "forcing", "state"})
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
@@ -127,7 +143,10 @@ def _windows(experiment: ExperimentFile, table: CalibrationTable) -> tuple[Model
 
 def _space(inputs: Inputs, table: CalibrationTable) -> ParameterSpace:
     fields = [LatitudeField(x.name, order=x.order, width=x.width) for x in table.fields]
-    priors = {name: prior_from_table(x) for name, x in table.priors.items()}
+    priors = {}
+    for name, given in table.priors.items():
+        with _named("priors", name):
+            priors[name] = prior_from_table(given)
     return ParameterSpace.of(
         inputs, [*table.parameters, *fields], priors, spread=table.spread,
         allow_outside_bounds=table.allow_outside_bounds)  # fmt: skip
@@ -146,7 +165,10 @@ def _vector(
     x = np.array(space.to_parameters(space.extract(inputs)))
     for name, value in values.items():
         x[space.labels.index(name)] = value
-    return space.from_parameters(jnp.asarray(x))
+    try:
+        return space.from_parameters(jnp.asarray(x))
+    except ValueError as error:
+        raise ValueError(f"[calibration.{where}] {error}") from None
 
 
 def _observations(
@@ -157,30 +179,45 @@ def _observations(
     times: dict[str, Any] = {
         "start": [format_date(int(day)) for day in windows.start_days], "every": windows.every,
         "inputs": inputs}  # fmt: skip
-    blocks: dict[str, Observation] = {}
+    blocks: list[Observation] = []
     twins: dict[str, dict[str, Any]] = {}
     for name, given in table.observations.items():
         block = dict(given)
-        source = block.pop("from", None)
-        if not isinstance(source, str):
-            raise ValueError(
-                f'[calibration.observations.{name}] needs from = "twin", "packaged" or a file')
+        source = block.pop("from")
         if source == TWIN:
             twins[name] = block
             continue
-        if source == PACKAGED:
-            found = _packaged(model, name, block, windows, times)
-        else:
-            apart = {key: block.pop(key) for key in FILE_ARGUMENTS if key in block}
-            if "window" in apart:
-                apart["window"] = tuple(apart["window"])
-            found = load_observations(
-                folder / source, model, {name: block}, count=windows.outputs, **apart, **times)
-        blocks |= dict(zip(found.names, found.blocks, strict=True))
+        with _named("observations", name):
+            if source == PACKAGED:
+                found = _packaged(model, name, block, windows, times)
+            else:
+                found = _from_file(folder / source, model, name, block, windows, times)
+        blocks += found.blocks
     if twins:
-        made = _twin(table, model, windows, space, inputs, truth, twins, times)
-        blocks |= dict(zip(made.names, made.blocks, strict=True))
-    return Observations(list(blocks.values()))
+        assert truth is not None
+        blocks += _twin(table, model, windows, space, inputs, truth, twins, times).blocks
+    return Observations(blocks)
+
+
+@contextmanager
+def _named(table: str, name: str) -> Iterator[None]:
+    """Say of which table an error is."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError) as error:
+        text = error.args[0] if isinstance(error, KeyError) else error
+        raise ValueError(f"[calibration.{table}.{name}] {text}") from error
+
+
+def _from_file(
+    path: Path, model: Model, name: str, block: dict[str, Any], windows: Windows,
+    times: dict[str, Any],
+) -> Observations:  # fmt: skip
+    apart = {key: block.pop(key) for key in FILE_ARGUMENTS if key in block}
+    if "window" in apart:
+        apart["window"] = tuple(apart["window"])
+    return load_observations(
+        path, model, {name: block}, count=windows.outputs, **apart, **times)
 
 
 def _packaged(
@@ -195,11 +232,15 @@ def _packaged(
 
 def _twin(
     table: CalibrationTable, model: Model, windows: Windows, space: ParameterSpace, inputs: Inputs,
-    truth: jax.Array | None, blocks: dict[str, dict[str, Any]], times: dict[str, Any],
+    truth: jax.Array, blocks: dict[str, dict[str, Any]], times: dict[str, Any],
 ) -> Observations:  # fmt: skip
     """Return what the model gives with the true parameters, errors added."""
-    assert truth is not None
-    # Observed and predicted values come from the same program only if it observes the same.
+    # With zeros first: a mistake in a block is found before the model is compiled and run.
+    empty = jax.tree.map(
+        lambda x: jnp.zeros(x.shape, x.dtype), eqx.filter_eval_shape(windows, inputs))
+    for name, block in blocks.items():
+        with _named("observations", name):
+            synthetic(model, empty, {name: block}, **times)
     fields = eqx.filter_jit(windows)(space.insert(inputs, truth))
     key = jax.random.fold_in(jax.random.key(table.seed), 1) if table.noise else None
     return synthetic(model, fields, blocks, key=key, **times)

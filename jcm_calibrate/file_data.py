@@ -112,6 +112,10 @@ def read_data(
     factor, offset = conversion(declared, wanted.units, label, name)
     sign = _sign(reader, name, array, wanted, label)
     converted = sign * (np.stack([field.values for field in fields]) * factor + offset)
+    if not np.isfinite(converted).any():
+        raise ValueError(
+            f"all numbers of {label} are missing; nothing is left to compare. Choose another file "
+            "or variable")
     whole = np.ptp(fields[0].latitude) > 120
     if isinstance(variable, str):
         check_plausible(

@@ -252,9 +252,9 @@ class Observations(eqx.Module):
                 raise ValueError(
                     f"there is no observation {name!r}; {hint(name, self.names)}available: "
                     f"{', '.join(self.names)}")
-        rows = [self._rows(self.names.index(name)) for name in wanted]
-        blocks = [self.blocks[self.names.index(name)] for name in wanted]
-        return Observations(blocks, self.errors.take(np.concatenate(rows)))
+        numbers = [self.names.index(name) for name in wanted]
+        rows = np.concatenate([self._rows(number) for number in numbers])
+        return Observations([self.blocks[number] for number in numbers], self.errors.take(rows))
 
     def _rows(self, number: int) -> np.ndarray:
         """Return the numbers of the data of a block."""
@@ -271,10 +271,9 @@ class Observations(eqx.Module):
         """
         if values.shape != (self.size,):
             raise ValueError(f"expected values of shape {(self.size,)}, got {values.shape}")
-        blocks = [
+        return Observations([
             eqx.tree_at(lambda b: b.values, block, values[self._rows(number)])
-            for number, block in enumerate(self.blocks)]
-        return Observations(blocks, self.errors)
+            for number, block in enumerate(self.blocks)], self.errors)  # fmt: skip
 
     def with_errors(self, errors: ErrorModel) -> "Observations":
         """Return the same observations with another error model."""
@@ -309,12 +308,15 @@ class Observations(eqx.Module):
                 (block.values[inside], block.standard_deviation[inside])))
         return Observations(blocks, self.errors.take(jnp.concatenate(rows)))
 
+    def table(self) -> tuple[dict[str, str], ...]:
+        """Return a row in words for each block: name, what, when, data, units, error, source."""
+        return tuple(_described(block, np.asarray(self.standard_deviation)[self._rows(number)])
+                     for number, block in enumerate(self.blocks))  # fmt: skip
+
     def describe(self) -> str:
-        """Return a table of the blocks in words: what, where, when, units, sign, error, source."""
-        rows = [_described(block, np.asarray(self.standard_deviation)[self._rows(number)])
-                for number, block in enumerate(self.blocks)]  # fmt: skip
+        """Return the table as a text, with the size and the errors of the whole vector."""
         text = [f"{self.size} data in {len(self.blocks)} blocks; errors: {self.errors.description}"]
-        for row in rows:
+        for row in self.table():
             text.append(f"\n{row.pop('name')}")
             text += [f"  {key + ':':12}{value}" for key, value in row.items() if value]
         return "\n".join(text) + "\n"
@@ -394,7 +396,5 @@ def synthetic(
         blocks.append(observation(
             name, operator, values, error, periods=periods, facts=Facts("synthetic")))
     observations = Observations(blocks)
-    if key is None:
-        return observations
-    noise = observations.errors.draw(key)
+    noise = 0.0 if key is None else observations.errors.draw(key)
     return observations.with_values(jax.lax.stop_gradient(observations.values + noise))

@@ -28,6 +28,8 @@ from jcm_sensitivity.plot import checked_map, colour_limit, draw_map, map_axes
 
 #: Most data of a predictive plot with their names beneath.
 MOST_NAMES = 40
+#: An objective that falls by less than this factor is drawn on a linear axis.
+NARROW = 3
 #: Components of a direction are written from this size on.
 WRITTEN = 0.1
 
@@ -44,7 +46,7 @@ def plot_loss(histories: Mapping[str, Any]) -> Figure:
         raise ValueError("there are no fits to plot; give name -> history")
     with matplotlib.rc_context(STYLE):
         figure, axes = one_panel(WIDTH, 4)
-        smallest = np.inf
+        smallest, largest = np.inf, 0.0
         for k, (name, history) in enumerate(histories.items()):
             cost, value = (np.asarray(history[key], float) for key in ("cost", "value"))
             known = np.isfinite(value)
@@ -52,13 +54,14 @@ def plot_loss(histories: Mapping[str, Any]) -> Figure:
                 continue
             best = np.fmin.accumulate(value)
             smallest = min(smallest, float(np.nanmin(value)))
+            largest = max(largest, float(np.max(value[known])))
             colour = COLOURS[k % len(COLOURS)]
             axes.plot(cost[known], value[known], ".", color=colour, ms=3, alpha=0.4)
             axes.step(cost, best, where="post", color=colour, lw=1.8, label=plain(name))
             if not known.all():
                 axes.plot(cost[~known], np.full((~known).sum(), 0.02), "x", color=colour, ms=4,
                           transform=axes.get_xaxis_transform())  # fmt: skip
-        if 0 < smallest < np.inf:
+        if 0 < smallest < np.inf and largest > NARROW * smallest:
             axes.set_yscale("log")
         axes.set(xlabel="cost [forward evaluations]", ylabel="objective")
         axes.grid(alpha=0.25)
@@ -112,23 +115,26 @@ def plot_bias(before: xr.DataArray, after: xr.DataArray, *, title: str | None = 
     Parameters
     ----------
     before, after
-        Model minus observations (lat, lon) on a Gaussian grid, with `units` and `long_name`.
+        Model minus observations (lat, lon) on a Gaussian grid, with `units` and `long_name`; NaN
+        where nothing is observed.
     title
         Heading; default the long name.
     """
-    fields = [checked_map(x) for x in (before, after)]
+    fields = [checked_map(x.fillna(0.0)) for x in (before, after)]
     if fields[0].shape != fields[1].shape:
         raise ValueError(
             f"the maps before and after have different grids, {fields[0].shape} and "
             f"{fields[1].shape}; regrid one of them")
-    limit, clipped = colour_limit(np.stack([x.values for x in fields]))
+    known = np.isfinite(before + after).transpose("lat", "lon")
+    limit, clipped = colour_limit(np.stack([x.values for x in fields])[:, known.values])
     units = before.attrs.get("units", "1")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH + 1.5, 4.0), layout="constrained")
         panels = [map_axes(figure, 1, 2, k) for k in (1, 2)]
-        meshes = [draw_map(axes, x, limit) for axes, x in zip(panels, fields, strict=True)]
+        meshes = [draw_map(axes, x.where(known), limit)
+                  for axes, x in zip(panels, fields, strict=True)]  # fmt: skip
         for axes, x, when in zip(panels, fields, ("before", "after"), strict=True):
-            weight = np.cos(np.deg2rad(x.lat.values))[:, None] * np.ones(x.shape)
+            weight = np.cos(np.deg2rad(x.lat.values))[:, None] * known.values
             error = np.sqrt(np.average(x.values**2, weights=weight))
             mean = np.average(x.values, weights=weight)
             axes.set_title(

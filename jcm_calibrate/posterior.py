@@ -178,15 +178,18 @@ class Posterior(eqx.Module):
 
     def describe(self, labels: Sequence[str] | None = None) -> str:
         """Return the summary as a table, with cost and warnings."""
-        with pd.option_context("display.float_format", "{:.3f}".format, "display.width", 120):
-            table = str(self.summary(labels).round({"ess_bulk": 0, "ess_tail": 0}))
+        # Chains that have not moved have no width to divide by; R-hat is then infinite.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            numbers = self.summary(labels).round({"ess_bulk": 0, "ess_tail": 0})
+            problems = self.problems()
+        table = numbers.to_string(float_format="{:.3f}".format)
         count = self.draws.shape[1]
         return "\n".join([
             table,
             f"{self.chains} chains of {count} draws, {self.divergences} divergences, mean "
             f"acceptance {self.acceptance.mean():.2f}, mean tree depth "
             f"{self.tree_depth.mean():.1f}, {self.gradients} gradients in {self.seconds:.0f} s",
-            *self.problems()])
+            *problems])
 
     def to_inference_data(self, **options: Any) -> Any:
         """Return the draws as ArviZ InferenceData; see `jcm_calibrate.inference_data`."""

@@ -21,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -29,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jcm.files import replacing, write_text
 from jcm_calibrate.inference_data import InferenceData, write_inference_data
+from jcm_calibrate.places import Cells
 from jcm_calibrate.posterior import arviz
 
 FIT, HISTORY, IDENTIFY, POSTERIOR = "fit.json", "history.csv", "identify.json", "posterior.nc"
@@ -108,7 +110,7 @@ def parameter_records(
         widths = np.sqrt(np.diagonal(np.asarray(covariance)))
     low, high = _interval(space, best, covariance)
     prior = np.asarray(space.quantiles((0.05, 0.5, 0.95)))
-    values, before = (np.asarray(space.to_parameters(z)) for z in (best, np.asarray(reference)))
+    values, before = (np.asarray(space.to_parameters(jnp.asarray(z))) for z in (best, reference))
     bounds = np.asarray(space.bounds)
     records = []
     for i, name in enumerate(space.labels):
@@ -128,7 +130,7 @@ def _interval(space: Any, best: np.ndarray, covariance: Any) -> tuple[Any, Any]:
     if covariance is None:
         return None, None
     spread = NINETY * np.sqrt(np.diagonal(np.asarray(covariance, float)))
-    ends = np.stack([np.asarray(space.to_parameters(z)) for z in (best - spread, best + spread)])
+    ends = np.asarray(space.to_parameters(jnp.stack([best - spread, best + spread])))
     return ends.min(axis=0), ends.max(axis=0)
 
 
@@ -158,9 +160,11 @@ def read_fit(directory: str | Path) -> FitRecord:
     try:
         return FitRecord.model_validate_json(path.read_text())
     except (ValidationError, UnicodeDecodeError) as error:
+        first = error.errors()[0] if isinstance(error, ValidationError) else {"msg": str(error)}
+        where = ".".join(map(str, first.get("loc", ())))
         raise ValueError(
-            f"{path} is damaged or from another version; fit again, or remove it: {error}"
-        ) from error
+            f"{path} is damaged or from another version; fit again, or remove it: "
+            f"{where + ': ' if where else ''}{first['msg']}") from error
 
 
 def write_history(directory: str | Path, history: np.ndarray, labels: Sequence[str]) -> Path:
@@ -283,6 +287,37 @@ def write_predictions(
     if draws is not None:
         table["draws"] = ("draw", "datum"), np.asarray(draws, float)
     return write_table(directory, PREDICTIONS, table)
+
+
+def write_bias_maps(
+    directory: str | Path, observations: Any, grid: Any, before: Any, after: Any
+) -> Path | None:
+    """Write `bias_maps.nc` from the blocks that observe the cells of a grid; None without such.
+
+    Parameters
+    ----------
+    directory, observations, before, after
+        As for `write_predictions`.
+    grid
+        Grid of the model.
+    """
+    maps, first = {}, 0
+    for block in observations.blocks:
+        rows, places = slice(first, first + block.size), block.operator.places
+        first += block.size
+        kept = np.asarray(block.kept)
+        if not isinstance(places, Cells) or not block.uniform or kept.max() >= len(places.labels):
+            continue
+        for when, data in (("before", before), ("after", after)):
+            bias = (np.asarray(data)[rows] - np.asarray(block.values)).reshape(-1, len(kept))
+            field = np.full(grid.shape, np.nan)
+            field[np.asarray(places.column)[kept], np.asarray(places.row)[kept]] = bias.mean(axis=0)
+            maps[f"{block.name}_{when}"] = (("lat", "lon"), field.T, {
+                "units": block.units, "long_name": block.operator.first.description})
+    if not maps:
+        return None
+    table = xr.Dataset(maps, {"lat": grid.latitude, "lon": grid.longitude})
+    return write_table(directory, BIAS_MAPS, table)
 
 
 def write_table(directory: str | Path, name: str, table: xr.Dataset) -> Path:

@@ -112,7 +112,12 @@ def number(x: Any, digits: int = 4) -> str:
         return "\u2013"
     if isinstance(x, bool) or not isinstance(x, int | float | np.number):
         return text(x)
-    return f"{x:.{digits}g}" if math.isfinite(x) else "not finite"
+    if not math.isfinite(x):
+        return "not finite"
+    if 1e4 <= abs(x) < 1e6:
+        # Where `g` would begin to write powers of ten.
+        return np.format_float_positional(x, precision=digits, fractional=False, trim="-")
+    return f"{x:.{digits}g}"
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -155,13 +160,18 @@ def _head(fit: records.FitRecord | None) -> str:
     if fit is None:
         return "<p>No fit yet.</p>"
     unknown = [p.name for p in fit.parameters if p.identified is False]
-    values = f"The objective went from {number(fit.start_value)} to {number(fit.value)}."
+    values = f" The objective went from {number(fit.start_value)} to {number(fit.value)}."
     weak = "" if not unknown else (
         f" {len(unknown)} of {len(fit.parameters)} parameters are not decided by these data.")
     result = "converged" if fit.converged else "not converged"
     return (
         f'<p class="result {"good" if fit.converged else "bad"}">{text(fit.method)}: {result}</p>'
-        f"<p>{text(fit.message)} {values}{weak}</p>")
+        f"<p>{text(_sentence(fit.message))}{values}{weak}</p>")
+
+
+def _sentence(words: str) -> str:
+    """Return a message with a capital letter and a full stop."""
+    return f"{words[:1].upper()}{words[1:].rstrip('.')}." if words else ""
 
 
 def _parameters(fit: records.FitRecord | None) -> str:
@@ -171,7 +181,10 @@ def _parameters(fit: records.FitRecord | None) -> str:
         "<p>Reference: the model as it was. Prior: 5 %, 50 % and 95 % quantiles. Estimate with the "
         "5 % and 95 % quantiles of the posterior where they were computed. Where the data say "
         "less than the prior there is no estimate: the prior is shown instead.</p>"
-        + table([_parameter(p) for p in fit.parameters]))
+        + table([_parameter(p) for p in fit.parameters])
+        + "<details><summary>Sources of the reference values and bounds</summary>"
+        + table([{"parameter": p.name, "source": p.source} for p in fit.parameters])
+        + "</details>")
 
 
 def _parameter(p: records.ParameterRecord) -> dict[str, Any]:
@@ -186,7 +199,7 @@ def _parameter(p: records.ParameterRecord) -> dict[str, Any]:
         "parameter": p.name, "units": p.units, "reference": p.reference,
         "prior 5 %, 50 %, 95 %": f"{number(low)}, {number(middle)}, {number(high)}",
         "bounds": bounds, "estimate": estimate, "5 % to 95 %": span,
-        "posterior / prior width": p.width, "source": p.source}  # fmt: skip
+        "posterior / prior width": p.width}
 
 
 def _course(directory: Path) -> str:
@@ -238,7 +251,9 @@ def _posterior(directory: Path) -> str:
     variables = [str(x) for x in group.data_vars if x != "z"] or ["z"]
     group = group[variables]
     names = titles(group)
-    summary: Any = arviz.summary(posterior, var_names=variables, hdi_prob=0.9)
+    # Chains that have not moved have no width to divide by.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        summary: Any = arviz.summary(posterior, var_names=variables, hdi_prob=0.9)
     statistics = {
         "mean": "mean", "sd": "standard deviation", "hdi_5%": "90 % from", "hdi_95%": "to",
         "r_hat": "R-hat", "ess_bulk": "bulk ESS", "ess_tail": "tail ESS"}
@@ -311,7 +326,8 @@ def _predictions(directory: Path) -> str:
 def _bias_maps(directory: Path) -> str:
     maps = _read(records.read_table, directory, records.BIAS_MAPS)
     if maps is None:
-        return _missing("bias maps", "jcm-calibrate fit")
+        return ('<p>No bias maps: they need a block of observations with <code>operator = '
+                '"grid"</code>.</p>')  # fmt: skip
     names = [str(x).removesuffix("_before") for x in maps.data_vars if str(x).endswith("_before")]
     return "".join(
         _figure(plot_bias(maps[f"{name}_before"], maps[f"{name}_after"]), f"Bias of {name}.")
@@ -322,7 +338,8 @@ def _index(directory: Path) -> str:
     after = _read(records.read_table, directory, records.INDEX_AFTER)
     before = _read(records.read_table, directory, records.INDEX_BEFORE)
     if after is None:
-        return _missing("performance index", "jcm-calibrate fit")
+        return ("<p>No performance index: it needs runs of years, see "
+                "<code>jcm_calibrate.performance_index</code>.</p>")  # fmt: skip
     rows = []
     for name in after["variable"].values:
         for season in after["season"].values:

@@ -1,16 +1,31 @@
 """The tables of a calibration: which keys there are under `[calibration]`, with which defaults."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from inspect import signature
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
+from jcm.calendar import parse_date
 from jcm.config import EXPECTED
 from jcm.tables import Table
+from jcm_calibrate.minimise import METHODS
+from jcm_calibrate.operators import make_operator
 from jcm_sensitivity.hints import hint
 
 #: Where the numbers of a block of observations come from, other than a file.
 TWIN, PACKAGED = "twin", "packaged"
+#: Keys of a block for `make_operator`, and those besides for every source.
+OPERATOR_ARGUMENTS = tuple(x for x in signature(make_operator).parameters
+                           if x not in ("model", "inputs"))  # fmt: skip
+TWIN_ARGUMENTS = ("error", "periods", "chosen")
+FILE_ARGUMENTS = ("units", "positive", "select", "window")
+PACKAGED_ARGUMENTS = ("periods", "chosen", "pressure", "bands")
+
+
+def _date(text: str) -> str:
+    parse_date(text)
+    return text
 
 
 class FieldTable(Table):
@@ -25,7 +40,8 @@ class WindowsTable(Table):
     """`[calibration.windows]`: initial states, and the run from each of them."""
 
     #: First days of runs that states are taken from.
-    starts: list[str] = Field(default=["2000-01-01"], min_length=1)
+    starts: list[Annotated[str, AfterValidator(_date)]] = Field(
+        default=["2000-01-01"], min_length=1)
     #: States from each of these runs, and days between them.
     states: int = Field(default=2, ge=1)
     spacing_days: float = Field(default=5.0, gt=0)
@@ -54,7 +70,7 @@ class SampleTable(Table):
     """`[calibration.sample]`: arguments of `sample_nuts`."""
 
     warmup: int = Field(default=100, ge=1)
-    draws: int = Field(default=200, ge=1)
+    draws: int = Field(default=200, ge=4)
     chains: int = Field(default=4, ge=1)
     max_tree_depth: int = Field(default=5, ge=1)
     target_accept: float = Field(default=0.8, gt=0, lt=1)
@@ -116,12 +132,40 @@ def calibration_table(content: Mapping[str, Any]) -> CalibrationTable:
         raise ValueError(
             "[calibration] needs a table [calibration.observations.NAME] for each block of "
             'observations, with from = "twin", "packaged" or a file')
+    for name, block in table.observations.items():
+        _check_block(name, block)
+    if table.fit.method not in METHODS:
+        raise ValueError(
+            f"[calibration.fit] has an unknown method {table.fit.method!r}; "
+            f"{hint(table.fit.method, METHODS)}available: {', '.join(METHODS)}")
     twins = [name for name, block in table.observations.items() if block.get("from") == TWIN]
     if twins and not table.truth:
         raise ValueError(
             f"observations.{twins[0]} comes from a twin, which needs [calibration.truth]: values "
             "of the parameters that it is made with")
     return table
+
+
+def _check_block(name: str, block: Mapping[str, Any]) -> None:
+    """Refuse a block of observations that lacks a key, or has one that is unknown."""
+    where, source = f"[calibration.observations.{name}]", block.get("from")
+    if not isinstance(source, str):
+        raise ValueError(f'{where} needs from = "twin", "packaged" or the path of a file')
+    known = {
+        TWIN: (*TWIN_ARGUMENTS, *OPERATOR_ARGUMENTS),
+        PACKAGED: ("names", *PACKAGED_ARGUMENTS, *OPERATOR_ARGUMENTS),
+    }.get(source, ("from_file", *FILE_ARGUMENTS, *TWIN_ARGUMENTS, *OPERATOR_ARGUMENTS))
+    for key in block:
+        if key not in ("from", *known):
+            raise ValueError(f"{where} has no key {key!r}; {hint(key, known)}available: "
+                             f"from, {', '.join(dict.fromkeys(known))}")  # fmt: skip
+    for key in () if source == PACKAGED else ("variable", "error"):
+        if key not in block:
+            raise ValueError(
+                f"{where} needs {key} = ...: " + (
+                    "the name of an output variable of the model, e.g. precipitation_flux"
+                    if key == "variable" else
+                    "the standard deviation of the error of a datum, in the units of the model"))
 
 
 def _in_words(problem: Mapping[str, Any]) -> str:

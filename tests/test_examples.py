@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 import jcm
+import jcm_calibrate
 import jcm_sensitivity
 from jcm.config import load_experiment
+from jcm_calibrate.experiment import read_calibration
+from jcm_calibrate.tables import CalibrationTable, calibration_table
 from jcm_sensitivity.commands.response import read_response
 from jcm_sensitivity.experiment import read_experiment
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
+CALIBRATION, ENSEMBLES = ROOT / "docs" / "calibration.md", ROOT / "docs" / "ensembles.md"
 REFERENCE = ROOT / "docs" / "reference.md"
 #: Fence, language, content and fence of a block of code.
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
@@ -81,13 +85,17 @@ def test_example_runs_and_shows_what_it_promises(path, tmp_path):
 def test_experiment_file_is_valid(path):
     experiment = load_experiment(path)
     assert experiment.run.days > 0
-    assert experiment.target or experiment.response, "no command reads this file"
+    known = experiment.target or experiment.response or experiment.calibration
+    assert known, "no command reads this file"
     if experiment.target:
         found = read_experiment(path)
         assert set(jcm.extract(found.inputs, found.wrt)) == set(found.wrt)
     if experiment.response:
         answer = read_response(path)
         assert set(answer.arrays()) == set(answer.change)
+    if experiment.calibration:
+        table = calibration_table(experiment.calibration)
+        assert table.parameters and table.observations
 
 
 def output_of(document: Path, folder: Path) -> str:
@@ -103,16 +111,67 @@ def test_python_in_the_readme_runs(tmp_path):
     output_of(README, tmp_path)
 
 
-def test_tutorial_runs_and_prints_what_it_says(tmp_path):
-    printed = output_of(TUTORIAL, tmp_path)
-    same = lambda text: re.sub(r"[-+]?\d+\.?\d*(e[-+]\d+)?", "#", text)  # noqa: E731
-    shown = [block[2] for block in BLOCK.finditer(TUTORIAL.read_text()) if block[1] == "text"]
-    lines = [line for block in shown for line in block.splitlines()]
-    assert len(lines) > 10
+def assert_prints_what_it_says(document: Path, printed: str, least: int) -> None:
+    """Check for every line that a document shows as printed; it shows so many at least."""
     # Numbers differ between machines in their last digits.
+    same = lambda text: re.sub(r"[-+]?\d+\.?\d*(e[-+]\d+)?", "#", text)  # noqa: E731
+    shown = [block[2] for block in BLOCK.finditer(document.read_text()) if block[1] == "text"]
+    lines = [line for block in shown for line in block.splitlines()]
+    assert len(lines) >= least
     missing = [line for line in lines if same(line) not in same(printed)]
-    assert not missing, f"the tutorial does not print {missing}, but:\n{printed}"
+    assert not missing, f"{document.name} does not print {missing}, but:\n{printed}"
+
+
+def test_tutorial_runs_and_prints_what_it_says(tmp_path):
+    assert_prints_what_it_says(TUTORIAL, output_of(TUTORIAL, tmp_path), 11)
     assert (tmp_path / "rain.png").is_file()
+
+
+def test_ensembles_run_and_print_what_they_say(tmp_path):
+    assert_prints_what_it_says(ENSEMBLES, output_of(ENSEMBLES, tmp_path), 3)
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory):
+    """The folder in which the tutorial of calibration has run, and what it printed."""
+    folder = tmp_path_factory.mktemp("calibration")
+    return folder, output_of(CALIBRATION, folder)
+
+
+@pytest.mark.slow
+def test_calibration_runs_and_prints_what_it_says(calibrated):
+    folder, printed = calibrated
+    assert_prints_what_it_says(CALIBRATION, printed, 8)
+    page = (folder / "report" / "report.html").read_text()
+    assert "Two parameters from a file" in page and "posterior" in page
+
+
+@pytest.mark.slow
+def test_calibration_finds_the_truth_of_its_file(calibrated):
+    found = re.findall(r": ([\d.e+]+), truth ([\d.e+]+)", calibrated[1])
+    assert len(found) == 2
+    for value, truth in found:
+        assert abs(float(value) / float(truth) - 1) < 0.2
+
+
+@pytest.mark.slow
+def test_calibration_shows_an_experiment_that_says_the_same_as_its_python(calibrated):
+    folder, printed = calibrated
+    [toml] = [block[2] for block in BLOCK.finditer(CALIBRATION.read_text()) if block[1] == "toml"]
+    path = folder / "calibration.toml"
+    path.write_text(toml)
+    problem = read_calibration(path).problem
+    assert problem.observations.describe().strip() in printed
+    assert problem.space.describe() in printed
+    assert f"{problem.run.model_days:.3f} model days" in printed
+
+
+def test_calibration_documents_every_key_of_an_experiment():
+    written = CALIBRATION.read_text()
+    for name, field in CalibrationTable.model_fields.items():
+        keys = getattr(field.annotation, "model_fields", {name: field})
+        missing = [key for key in keys if f"`{key}`" not in written]
+        assert not missing, f"[calibration] {name}: {missing}"
 
 
 @pytest.mark.parametrize("document", [README, TUTORIAL], ids=lambda path: path.name)
@@ -121,10 +180,12 @@ def test_files_that_a_document_names_exist(document):
     assert names and not [name for name in names if not (ROOT / name).is_file()]
 
 
-def test_reference_holds_every_public_function_and_class():
-    listed = set(re.findall(r"^::: jcm_sensitivity\.(\w+)$", REFERENCE.read_text(), re.MULTILINE))
-    public = {name for name in jcm_sensitivity.__all__ if callable(getattr(jcm_sensitivity, name))}
-    assert listed == public
+@pytest.mark.parametrize(
+    "package", [jcm_sensitivity, jcm_calibrate], ids=lambda package: package.__name__)
+def test_reference_holds_every_public_function_and_class(package):
+    entry = rf"^::: {package.__name__}\.(\w+)$"
+    listed = set(re.findall(entry, REFERENCE.read_text(), re.MULTILINE))
+    assert listed == {name for name in package.__all__ if callable(getattr(package, name))}
 
 
 def test_blocks_keep_their_lines_and_share_their_names(tmp_path):

@@ -7,10 +7,20 @@ from typing import Annotated
 import jax
 import typer
 
-from jcm_calibrate.commands.shared import ExperimentPath, Output, Resume, counter, prepare
+from jcm_calibrate.commands.shared import (
+    ExperimentPath,
+    Output,
+    Resume,
+    counter,
+    prepare,
+    refuse_earlier,
+)
 from jcm_calibrate.ensemble import run_ensemble
 from jcm_calibrate.ensemble_members import members_of
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console
+
+#: Store of the members.
+STORE = "ensemble.zarr"
 
 
 def ensemble_command(
@@ -36,20 +46,22 @@ def ensemble_command(
         console = new_console()
         if workers and scheduler:
             raise ValueError("give --workers, for this machine, or --scheduler, not both")
+        refuse_earlier(output / STORE, resume)
         calibration = prepare(experiment, output, console, gradients=False)
         problem, table = calibration.problem, calibration.table.ensemble
         run = problem.run if table.variables is None else problem.run.observing(table.variables)
         z = problem.space.draw(jax.random.fold_in(calibration.key, 5), table.members)
         with _client(workers, scheduler) as client, counter(console, "members") as show:
             found = run_ensemble(
-                run, members_of(problem.space, problem.inputs, z), output / "ensemble.zarr",
+                run, members_of(problem.space, problem.inputs, z), output / STORE,
                 client=client, devices=devices, batch=table.batch, resume=resume, progress=show)
         failed = found["failed"].values
         for number, reason in enumerate(found["reason"].values):
             if failed[number]:
                 console.print(f"member {number} failed: {reason}", highlight=False)
-        console.print(f"{int((~failed).sum())} of {len(failed)} members in "
-                      f"{output / 'ensemble.zarr'}", highlight=False)
+        console.print(
+            f"{int((~failed).sum())} of {len(failed)} members in {output / STORE}",
+            highlight=False)
 
 
 def _client(workers: int, scheduler: str | None):

@@ -16,10 +16,10 @@ from jcm_calibrate.commands.shared import (
     Resume,
     evaluations_shown,
     finish,
-    observation_rows,
     predicted,
     prepare,
     provenance,
+    refuse_earlier,
 )
 from jcm_calibrate.experiment import Calibration, start_vector
 from jcm_calibrate.fit import Fit
@@ -27,6 +27,8 @@ from jcm_calibrate.laplace import laplace
 from jcm_calibrate.minimise import minimise
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
 
+#: Log of the fit, of its first start.
+EVALUATIONS = "evaluations.jsonl"
 #: Methods that need no gradient of the model.
 GRADIENT_FREE = ("eki", "etki", "uki", "nelder_mead", "cma_es")
 
@@ -41,6 +43,7 @@ def fit_command(
     """
     with errors_in_one_line():
         console = new_console()
+        refuse_earlier(output / EVALUATIONS, resume)
         gradients = _uses_gradients(experiment)
         calibration = prepare(experiment, output, console, gradients=gradients)
         begin = time.perf_counter()
@@ -67,7 +70,7 @@ def run_fit(
     for number, start in enumerate([start_vector(calibration), *draws]):
         if table.starts > 1:
             console.print(f"start {number + 1} of {table.starts}", highlight=False)
-        log = output / ("evaluations.jsonl" if number == 0 else f"evaluations_{number}.jsonl")
+        log = output / (EVALUATIONS if number == 0 else f"evaluations_{number}.jsonl")
         fits.append(minimise(
             problem.residuals, start, prior=True, method=table.method, steps=table.steps,
             learning_rate=table.learning_rate, budget=table.budget, batch=1,
@@ -85,6 +88,8 @@ def record(
     best = jnp.asarray(found.best, calibration.reference.dtype)
     before, after = (predicted(problem, z) for z in (calibration.reference, best))
     records.write_predictions(output, problem.observations, before, after)
+    grid = problem.run.model.grid
+    records.write_bias_maps(output, problem.observations, grid, before, after)
     records.write_history(output, found.history, problem.space.labels)
     days = getattr(problem.run, "model_days", float("nan"))
     records.write_fit(output, records.FitRecord(
@@ -93,7 +98,7 @@ def record(
         converged=found.converged, message=found.message,
         parameters=records.parameter_records(
             problem.space, calibration.reference, found.best, covariance),
-        observations=observation_rows(problem.observations.describe()),
+        observations=problem.observations.table(),
         cost={"runs": float(found.cost), "model days": float(found.cost * days),
               "evaluations": float(len(found.history)), "wall time [s]": round(seconds, 1),
               "compilations": float(found.compilations)},

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jcm_calibrate import records
-from jcm_calibrate.commands.fit import record, run_fit
+from jcm_calibrate.commands.fit import EVALUATIONS, record, run_fit
 from jcm_calibrate.commands.shared import (
     ExperimentPath,
     Output,
@@ -17,12 +17,16 @@ from jcm_calibrate.commands.shared import (
     finish,
     predicted,
     prepare,
+    refuse_earlier,
 )
 from jcm_calibrate.inference_data import to_inference_data
 from jcm_calibrate.laplace import laplace
 from jcm_calibrate.problem import LogPosterior
 from jcm_calibrate.sample import sample_nuts
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
+
+#: Draws and state of the sampler.
+CHAINS = "chains.npz"
 
 
 def sample_command(
@@ -36,10 +40,12 @@ def sample_command(
     """
     with errors_in_one_line():
         console = new_console()
+        fitted = resume or (output / records.FIT).is_file()
+        refuse_earlier(output / EVALUATIONS, fitted)
+        refuse_earlier(output / CHAINS, resume)
         calibration = prepare(experiment, output, console)
         problem, table = calibration.problem, calibration.table.sample
         begin = time.perf_counter()
-        fitted = resume or (output / records.FIT).is_file()
         mode = run_fit(calibration, output, console, resume=fitted)
         z = jnp.asarray(mode.best, calibration.reference.dtype)
         with status(console, "Computing the curvature at the mode"):
@@ -51,11 +57,12 @@ def sample_command(
                 covariance=covariance, warmup=table.warmup, draws=table.draws,
                 chains=table.chains, max_tree_depth=table.max_tree_depth,
                 target_accept=table.target_accept, chain_method=table.chain_method,
-                store=output / "chains", resume=resume, progress=show)  # fmt: skip
-        with status(console, f"Predicting the data of {table.predictions} draws"):
+                store=output / CHAINS, resume=resume, progress=show)  # fmt: skip
+        count = min(table.predictions, table.chains * table.draws)
+        with status(console, f"Predicting the data of {count} draws"):
             data = to_inference_data(
                 posterior, space=problem.space, problem=problem,
-                key=jax.random.fold_in(calibration.key, 4), predictions=table.predictions)
+                key=jax.random.fold_in(calibration.key, 4), predictions=count)
         records.write_posterior(output, data)
         draws = np.asarray(data["posterior_predictive"]["model"])[0]
         before, after = (predicted(problem, x) for x in (calibration.reference, z))

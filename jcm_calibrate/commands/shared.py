@@ -55,6 +55,20 @@ def prepare(
     return calibration
 
 
+def refuse_earlier(path: Path, resume: bool) -> None:
+    """Refuse to start where an earlier run has left its work, before anything is computed.
+
+    Raises
+    ------
+    FileExistsError
+        If there is such a file and nobody has asked to go on with it.
+    """
+    if path.exists() and not resume:
+        raise FileExistsError(
+            f"{path} is of an earlier run; add --resume to go on with it, or choose another "
+            "--output")
+
+
 def finish(output: Path, console: Console) -> None:
     """Write the report and say where it is."""
     console.print(f"Wrote {write_report(output)}")
@@ -72,18 +86,6 @@ def provenance(command: str) -> dict[str, str]:
 def predicted(problem: Problem, z: jax.Array) -> jax.Array:
     """Return the data that parameters lead to."""
     return problem.predict(z)
-
-
-def observation_rows(text: str) -> tuple[dict[str, str], ...]:
-    """Return the table of `Observations.describe` block by block."""
-    rows: list[dict[str, str]] = []
-    for line in text.splitlines()[1:]:
-        if line.startswith("  "):
-            key, value = line.split(":", 1)
-            rows[-1][key.strip()] = value.strip()
-        elif line:
-            rows.append({"name": line})
-    return tuple(rows)
 
 
 def evaluations_shown(console: Console) -> Callable[[Mapping[str, Any]], None]:
