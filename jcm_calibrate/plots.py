@@ -125,7 +125,7 @@ def plot_bias(before: xr.DataArray, after: xr.DataArray, *, title: str | None = 
         raise ValueError(
             f"the maps before and after have different grids, {fields[0].shape} and "
             f"{fields[1].shape}; regrid one of them")
-    known = np.isfinite(before + after).transpose("lat", "lon")
+    known = (before + after).notnull().transpose("lat", "lon")
     limit, clipped = colour_limit(np.stack([x.values for x in fields])[:, known.values])
     units = before.attrs.get("units", "1")
     with matplotlib.rc_context(STYLE):

@@ -116,7 +116,8 @@ def number(x: Any, digits: int = 4) -> str:
         return "not finite"
     if 1e4 <= abs(x) < 1e6:
         # Where `g` would begin to write powers of ten.
-        return np.format_float_positional(x, precision=digits, fractional=False, trim="-")
+        return np.format_float_positional(
+            float(x), precision=digits, fractional=False, trim="-")
     return f"{x:.{digits}g}"
 
 

@@ -127,8 +127,10 @@ def _run(
 ) -> None:  # fmt: skip
     """Make transitions, batch by batch, until there are as many as asked for."""
     rate = 0.0  # transitions a second, unknown before the second batch: the first one compiles
+    count = 1
     while kept.count < total:
-        count = min(max(1, int(rate * SECONDS)), BATCH, total - kept.count)
+        # A transition early in warm-up may be far cheaper than others: batches grow step by step.
+        count = min(max(1, int(rate * SECONDS)), 4 * count, BATCH, total - kept.count)
         begin = time.perf_counter()
         states, made = jax.block_until_ready(
             _advance(log_density, start, factor, kept.states, jnp.asarray(count), settings))

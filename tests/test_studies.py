@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 STUDIES = sorted(path.parent for path in (ROOT / "studies").glob("*/run.py"))
 #: Studies whose short form takes more than two minutes.
-LONG = {"gradient_table", "posterior"}
+LONG = {"gradient_table", "posterior", "race"}
 
 
 def contents(folder: Path) -> dict[str, bytes]:
