@@ -31,9 +31,17 @@ def jaxopt_search(
 ) -> Outcome:
     """Minimise by `jaxopt.LBFGS`, `jaxopt.LBFGSB` or `jaxopt.LevenbergMarquardt`.
 
-    What the search evaluates counts in the cost with what jaxopt says of it, though not in the
-    budget, which cannot stop it.
+    What the search evaluates counts in the cost with what jaxopt says of it.
+
+    Raises
+    ------
+    ValueError
+        If there is a budget, which could not stop the compiled search.
     """
+    if np.isfinite(evaluator.budget):
+        raise ValueError(
+            f"jaxopt's {solver} is one compiled program that no budget can stop; limit it by "
+            "steps, or take lbfgs, lbfgsb, gauss_newton or levenberg_marquardt")
     evaluator.value(start)
     best, used, iterations, error = _search(
         evaluator.function, jnp.asarray(start, evaluator.dtype), bounds, evaluator.prior, solver,

@@ -23,6 +23,31 @@ from jcm_calibrate.priors import (
 )
 
 
+class PriorForm:
+    """A prior without its numbers: in their places stands which of them belongs there.
+
+    NumPyro orders the numbers of a distribution by a set of their names, differently in every
+    process. This form is sent to other processes, and the order of arguments is part of a compiled
+    program that is kept, so neither may depend on that order.
+    """
+
+    def __init__(self, numbered: dist.Distribution):
+        self.numbered = numbered
+
+    def filled(self, numbers: tuple[Any, ...]) -> dist.Distribution:
+        """Return the prior with these numbers."""
+        return jax.tree.map(lambda place: numbers[place], self.numbered)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the same numbers would make the same prior."""
+        return isinstance(other, PriorForm) and (
+            jax.tree.flatten(self.numbered) == jax.tree.flatten(other.numbered))
+
+    def __hash__(self) -> int:
+        """Return a hash of the family of the distribution."""
+        return hash(type(self.numbered).__name__)
+
+
 class Scalar(eqx.Module):
     """One parameter with its prior; part of a `ParameterSpace`."""
 
@@ -30,18 +55,14 @@ class Scalar(eqx.Module):
     units: tuple[str, ...] = eqx.field(static=True)
     bounds: tuple[tuple[float, float], ...] = eqx.field(static=True)
     sources: tuple[str, ...] = eqx.field(static=True)
-    #: Numbers of the prior, in an order that is the same in every process, and what they belong to.
+    #: Numbers of the prior, sorted by their names, and the form they belong into.
     numbers: tuple[Float[Array, ""], ...]
-    form: Any = eqx.field(static=True)
-    order: tuple[int, ...] = eqx.field(static=True)
+    form: PriorForm = eqx.field(static=True)
 
     @property
     def prior(self) -> dist.Distribution:
         """The prior."""
-        leaves: list[Any] = [None] * len(self.order)
-        for number, place in zip(self.numbers, self.order, strict=True):
-            leaves[place] = number
-        return jax.tree.unflatten(self.form, leaves)
+        return self.form.filled(self.numbers)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -148,19 +169,17 @@ def scalar(
             f"{100 * outside:.3g} % of the prior of {name}, {describe(prior)}, lies outside its "
             f"bounds {low:g} to {high:g} {described.units} (at most {100 * MASS_OUTSIDE:g} % may); "
             "choose a prior inside, or allow_outside_bounds=True")
-    leaves, form = jax.tree.flatten(prior)
-    order = tuple(_in_order(jax.tree.unflatten(form, range(len(leaves)))))
+    leaves, structure = jax.tree.flatten(prior)
+    order = _sorted_by_name(jax.tree.unflatten(structure, range(len(leaves))))
+    places = {leaf: place for place, leaf in enumerate(order)}
+    form = PriorForm(jax.tree.unflatten(structure, [places[i] for i in range(len(leaves))]))
     return Scalar(name, (described.units,), ((float(low), float(high)),), (described.source,),
-                  tuple(leaves[place] for place in order), form, order)  # fmt: skip
+                  tuple(leaves[i] for i in order), form)  # fmt: skip
 
 
-def _in_order(prior: Any) -> list[int]:
-    """Return the leaves of a prior sorted by name.
-
-    NumPyro orders the numbers of a distribution by a set of their names, differently in every
-    process, and the order of arguments is part of a compiled program that is kept.
-    """
+def _sorted_by_name(prior: Any) -> list[int]:
+    """Return the leaves of a prior, the numbers of each distribution sorted by their names."""
     if not isinstance(prior, dist.Distribution):
         return jax.tree.leaves(prior)
     names = sorted(type(prior).gather_pytree_data_fields())
-    return [leaf for name in names for leaf in _in_order(prior.__dict__.get(name))]
+    return [leaf for name in names for leaf in _sorted_by_name(prior.__dict__.get(name))]

@@ -46,3 +46,16 @@ def test_prior_counts():
     matrix, data = np.asarray(MATRIX), np.asarray(DATA)
     expected = np.linalg.solve(matrix.T @ matrix + np.eye(2), matrix.T @ data)
     np.testing.assert_allclose(fit.best, expected, atol=1e-5)
+
+
+def test_a_budget_is_refused():
+    with pytest.raises(ValueError, match="no budget can stop"):
+        minimise(residuals, jnp.zeros(2), method="jaxopt_lbfgs", budget=30.0)
+
+
+def test_a_finished_search_is_taken_from_its_log(tmp_path):
+    given = {"method": "jaxopt_lbfgs", "steps": 50, "log": tmp_path / "log.jsonl"}
+    first = minimise(residuals, jnp.zeros(2), **given)
+    again = minimise(residuals, jnp.zeros(2), resume=True, **given)
+    np.testing.assert_array_equal(again.history["iterate"], first.history["iterate"])
+    assert again.value == first.value

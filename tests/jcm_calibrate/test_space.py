@@ -1,6 +1,12 @@
 """Space of parameters: standard normal variables and what they stand for."""
 
+import ast
 import dataclasses
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -291,3 +297,32 @@ def test_prior_check_gives_the_range_of_each_output(space, small_inputs):
 def test_prior_check_of_no_draw_is_refused(space, small_inputs):
     with pytest.raises(ValueError, match="at least one draw"):
         check_prior(lambda inputs: 0.0, small_inputs, space, key=jax.random.key(3), size=0)
+
+
+IN_ANOTHER_PROCESS = """
+import pickle, sys
+import jax, jax.numpy as jnp
+jax.config.update("jax_enable_x64", True)
+space = pickle.load(open(sys.argv[1], "rb"))
+print([float(x) for x in space.to_parameters(jnp.full(space.size, 0.7))])
+print([float(x) for x in jax.tree.leaves(space)])
+"""
+
+
+@pytest.mark.parametrize("seed", ["1", "2", "3"])
+def test_a_space_is_the_same_in_every_process(seed, small_inputs, tmp_path):
+    # NumPyro orders the numbers of a distribution by a set, so by the seed of Python's hashes.
+    priors = {"parameters.convection.relaxation_time": dist.LogNormal(10.0, 0.1),
+              "parameters.shortwave.cloud_albedo": dist.Uniform(0.35, 0.55)}
+    space = ParameterSpace.of(
+        small_inputs, [*priors, "parameters.longwave.window_absorptivity"], priors)
+    path = tmp_path / "space.pickle"
+    path.write_bytes(pickle.dumps(space))
+    done = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_PROCESS, str(path)], capture_output=True, text=True,
+        env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).parents[2])})
+    assert done.returncode == 0, done.stderr
+    values, leaves = (ast.literal_eval(line) for line in done.stdout.splitlines())
+    np.testing.assert_allclose(
+        values, space.to_parameters(jnp.full(space.size, 0.7)), rtol=1e-14)
+    np.testing.assert_array_equal(leaves, jax.tree.leaves(space))
