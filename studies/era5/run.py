@@ -211,8 +211,8 @@ def main() -> None:
     else:
         plan = read_plan(
             HERE / "study.toml", starts=["2000-12-01"], spin_up_days=0, train_seasons=["DJF"],
-            controls=0, members=3, steps=1, years=2, verification_start="2000-12-01",
-            adjustment_days=0, parameters=["parameters.shortwave.cloud_albedo",
+            controls=0, members=3, steps=1, years=2, verification_start="2000-11-30",
+            adjustment_days=1, parameters=["parameters.shortwave.cloud_albedo",
                                            "parameters.longwave.window_absorptivity"])
         with tempfile.TemporaryDirectory() as place:
             print(text(study(plan, arguments.output or Path(place), smoke=True)))
