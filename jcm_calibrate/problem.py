@@ -11,7 +11,7 @@ are all that least squares, Kalman methods and the Laplace approximation need.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -19,11 +19,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from jcm.model import Model
 from jcm.physics import Fields
 from jcm.simulate import Inputs
-from jcm_calibrate.observations import Observations
+from jcm_calibrate.observations import Observations, synthetic
 from jcm_calibrate.space import ParameterSpace
-from jcm_calibrate.windows import Windows
+from jcm_calibrate.windows import Windows, make_windows
 
 
 class Problem(eqx.Module):
@@ -147,6 +148,41 @@ def make_problem(
             f"the run gives {shape} data, the observations have {observations.values.shape}; "
             "make both for the same windows and outputs")
     return Problem(space, observations, run, inputs)
+
+
+def twin_problem(
+    model: Model,
+    members: Sequence[Inputs],
+    parameters: Sequence[str],
+    blocks: Mapping[str, Mapping[str, Any]],
+    *,
+    days: float,
+    truth: Array,
+    noise: Array | None = None,
+) -> tuple[Problem, Float[Array, " parameter"]]:
+    """Return the problem of finding parameters again from windows run with them, and their z.
+
+    Parameters
+    ----------
+    model, members, days
+        Structure, inputs that windows start from, and length of each window.
+    parameters
+        Names of what is to be found; the truth is a draw of their default prior.
+    blocks
+        Arguments of `make_operator` and `error` by name of a block; without others, zonal means of
+        each window.
+    truth, noise
+        Random keys of the true parameters and of the errors; None: no errors.
+    """
+    space = ParameterSpace.of(members[0], parameters)
+    z = space.draw(truth, 1)[0]
+    wanted = dict.fromkeys(x["variable"] for x in blocks.values())
+    windows = make_windows(model, members, days=days, observe=tuple(wanted))
+    fields = eqx.filter_jit(lambda run, inputs: run(inputs))(
+        windows, space.insert(members[0], z))
+    given = {name: {"operator": "zonal_mean", "periods": "each", **x} for name, x in blocks.items()}
+    observations = synthetic(model, fields, given, inputs=members[0], key=noise)
+    return make_problem(space, observations, windows, members[0]), z
 
 
 def log_posterior(

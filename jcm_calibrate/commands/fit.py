@@ -82,8 +82,8 @@ def run_fit(
 
 def record(
     calibration: Calibration, found: Fit, covariance: object, output: Path, seconds: float
-) -> None:
-    """Write fit.json, history.csv and predictions.nc."""
+) -> tuple[jax.Array, jax.Array]:
+    """Write fit.json, history.csv and predictions.nc; return the data before and after."""
     problem = calibration.problem
     best = jnp.asarray(found.best, calibration.reference.dtype)
     before, after = (predicted(problem, z) for z in (calibration.reference, best))
@@ -103,6 +103,7 @@ def record(
               "evaluations": float(len(found.history)), "wall time [s]": round(seconds, 1),
               "compilations": float(found.compilations)},
         provenance=provenance("jcm-calibrate fit")))  # fmt: skip
+    return before, after
 
 
 def table_of(output: Path) -> str:

@@ -15,7 +15,6 @@ from jcm_calibrate.commands.shared import (
     Resume,
     counter,
     finish,
-    predicted,
     prepare,
     refuse_earlier,
 )
@@ -50,7 +49,8 @@ def sample_command(
         z = jnp.asarray(mode.best, calibration.reference.dtype)
         with status(console, "Computing the curvature at the mode"):
             covariance = laplace(problem, z).covariance
-        record(calibration, mode, covariance, output, time.perf_counter() - begin)
+        before, after = record(
+            calibration, mode, covariance, output, time.perf_counter() - begin)
         with counter(console, "transitions") as show:
             posterior = sample_nuts(
                 LogPosterior(problem), z, key=jax.random.fold_in(calibration.key, 3),
@@ -65,7 +65,6 @@ def sample_command(
                 key=jax.random.fold_in(calibration.key, 4), predictions=count)
         records.write_posterior(output, data)
         draws = np.asarray(data["posterior_predictive"]["model"])[0]
-        before, after = (predicted(problem, x) for x in (calibration.reference, z))
         records.write_predictions(output, problem.observations, before, after, draws)
         console.print(posterior.describe(problem.space.labels), highlight=False)
         finish(output, console)

@@ -21,12 +21,9 @@ from jcm.files import replacing, write_text
 from jcm_calibrate.inference_data import to_inference_data, write_inference_data
 from jcm_calibrate.laplace import Gaussian, laplace
 from jcm_calibrate.minimise import minimise
-from jcm_calibrate.observations import synthetic
 from jcm_calibrate.posterior import Posterior, arviz
-from jcm_calibrate.problem import LogPosterior, Problem, make_problem
+from jcm_calibrate.problem import LogPosterior, Problem, twin_problem
 from jcm_calibrate.sample import sample_nuts
-from jcm_calibrate.space import ParameterSpace
-from jcm_calibrate.windows import make_windows
 
 
 @dataclass(frozen=True)
@@ -91,17 +88,10 @@ def build(plan: Plan) -> tuple[Problem, np.ndarray]:
     """Return the problem, noisy observations of a run with true parameters, and the true z."""
     model = jcm.build_model(plan.grid, smooth=plan.smooth)
     members = [jcm.default_inputs(model, start=start) for start in plan.starts]
-    space = ParameterSpace.of(members[0], plan.parameters)
-    truth = space.draw(jax.random.key(plan.truth_seed), 1)[0]
-    wanted = tuple(dict.fromkeys(x["variable"] for x in plan.observations.values()))
-    windows = make_windows(model, members, days=plan.window_days, observe=wanted)
-    fields = eqx.filter_jit(lambda run, inputs: run(inputs))(
-        windows, space.insert(members[0], truth))
-    specification = {name: {"operator": "zonal_mean", "periods": "each"} | given
-                     for name, given in plan.observations.items()}  # fmt: skip
-    observations = synthetic(
-        model, fields, specification, inputs=members[0], key=jax.random.key(plan.noise_seed))
-    return make_problem(space, observations, windows, members[0]), np.asarray(truth)
+    problem, truth = twin_problem(
+        model, members, plan.parameters, plan.observations, days=plan.window_days,
+        truth=jax.random.key(plan.truth_seed), noise=jax.random.key(plan.noise_seed))
+    return problem, np.asarray(truth)
 
 
 def kept(path: Path, mark: str, compute: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -19,10 +19,7 @@ from jcm.files import replacing, write_text
 from jcm_calibrate.evaluator import Evaluator
 from jcm_calibrate.fit import Fit
 from jcm_calibrate.minimise import minimise
-from jcm_calibrate.observations import synthetic
-from jcm_calibrate.problem import Problem, make_problem
-from jcm_calibrate.space import ParameterSpace
-from jcm_calibrate.windows import make_windows
+from jcm_calibrate.problem import Problem, twin_problem
 
 #: Methods whose ensemble starts from the prior rather than at a point.
 ENSEMBLES = ("eki", "etki")
@@ -114,17 +111,9 @@ def build(plan: Plan) -> Problem:
             state, _ = jcm.simulate(model, inputs, days=plan.spin_up_days, observe=())
             inputs = inputs.with_state(state)
         members.append(inputs)
-    space = ParameterSpace.of(members[0], plan.parameters)
-    truth = space.draw(jax.random.key(plan.truth_seed), 1)[0]
-    wanted = tuple(dict.fromkeys(x["variable"] for x in plan.observations.values()))
-    windows = make_windows(model, members, days=plan.window_days, observe=wanted)
-    fields = eqx.filter_jit(lambda run, inputs: run(inputs))(
-        windows, space.insert(members[0], truth))
-    specification = {name: {"operator": "zonal_mean", "periods": "each"} | given
-                     for name, given in plan.observations.items()}  # fmt: skip
-    observations = synthetic(
-        model, fields, specification, inputs=members[0], key=jax.random.key(plan.noise_seed))
-    return make_problem(space, observations, windows, members[0])
+    return twin_problem(
+        model, members, plan.parameters, plan.observations, days=plan.window_days,
+        truth=jax.random.key(plan.truth_seed), noise=jax.random.key(plan.noise_seed))[0]
 
 
 def measured_costs(plan: Plan, problem: Problem) -> dict[str, float]:

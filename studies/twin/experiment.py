@@ -17,10 +17,8 @@ import numpy as np
 import jcm
 from jcm.files import replacing
 from jcm_calibrate.minimise import minimise
-from jcm_calibrate.observations import synthetic
-from jcm_calibrate.problem import Problem, make_problem
+from jcm_calibrate.problem import Problem, twin_problem
 from jcm_calibrate.space import ParameterSpace
-from jcm_calibrate.windows import make_windows
 
 
 @dataclass(frozen=True)
@@ -104,16 +102,9 @@ def build(plan: Plan) -> Twin:
             state, _ = jcm.simulate(model, inputs, days=plan.spin_up_days, observe=())
             inputs = inputs.with_state(state)
         members.append(inputs)
-    space = ParameterSpace.of(members[0], plan.parameters)
-    truth = space.draw(jax.random.key(plan.truth_seed), 1)[0]
-    wanted = dict.fromkeys(x["variable"] for x in plan.observations.values())
-    windows = make_windows(model, members, days=plan.window_days, observe=tuple(wanted))
-    fields = eqx.filter_jit(lambda run, inputs: run(inputs))(
-        windows, space.insert(members[0], truth))
-    specification = {name: {"operator": "zonal_mean", "periods": "each"} | given
-                     for name, given in plan.observations.items()}  # fmt: skip
-    observations = synthetic(model, fields, specification, inputs=members[0])
-    problem = make_problem(space, observations, windows, members[0])
+    problem, truth = twin_problem(
+        model, members, plan.parameters, plan.observations, days=plan.window_days,
+        truth=jax.random.key(plan.truth_seed))
     return Twin(plan, problem, np.asarray(truth))
 
 
