@@ -4,25 +4,25 @@ One idea carries the package: every method sees a vector z of standard normal pr
 of it. So all methods also work on any other function of a vector.
 """
 
-from jcm_calibrate.ensemble import evaluate_with, run_ensemble
-from jcm_calibrate.ensemble_members import members_of
+from jcm_calibrate.ensembles.ensemble import evaluate_with, read_ensemble, run_ensemble
+from jcm_calibrate.ensembles.members import members_of
 from jcm_calibrate.experiment import Calibration, read_calibration
-from jcm_calibrate.fit import Fit
-from jcm_calibrate.identify import Identifiability, identify
-from jcm_calibrate.laplace import Gaussian, laplace
-from jcm_calibrate.minimise import METHODS, minimise, multi_start
-from jcm_calibrate.observations import Observation, Observations, observation, synthetic
-from jcm_calibrate.operators import make_operator
-from jcm_calibrate.packaged import attribution, packaged_names, packaged_observations
-from jcm_calibrate.parameter_fields import LatitudeField, RegionalField
+from jcm_calibrate.observations.operators import make_operator
+from jcm_calibrate.observations.packaged import attribution, packaged_names, packaged_observations
+from jcm_calibrate.observations.readers import load_observations
+from jcm_calibrate.observations.vector import Observation, Observations, observation, synthetic
+from jcm_calibrate.optimisers.fit import Fit
+from jcm_calibrate.optimisers.minimise import METHODS, minimise, multi_start
+from jcm_calibrate.parameters.fields import LatitudeField, RegionalField
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.performance_index import performance_index
-from jcm_calibrate.posterior import Posterior
 from jcm_calibrate.problem import Problem, log_posterior, make_problem
-from jcm_calibrate.readers import load_observations
-from jcm_calibrate.report_html import write_report
-from jcm_calibrate.sample import sample_nuts
-from jcm_calibrate.simulation_based_calibration import simulation_based_calibration
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.reports.html import write_report
+from jcm_calibrate.uncertainty.identify import Identifiability, identify
+from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
+from jcm_calibrate.uncertainty.nuts import sample_nuts
+from jcm_calibrate.uncertainty.posterior import Posterior
+from jcm_calibrate.uncertainty.simulation_based_calibration import simulation_based_calibration
 from jcm_calibrate.windows import Windows, initial_states, make_windows
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "packaged_observations",
     "performance_index",
     "read_calibration",
+    "read_ensemble",
     "run_ensemble",
     "sample_nuts",
     "simulation_based_calibration",

@@ -22,13 +22,13 @@ from jcm.model import Model
 from jcm.parameters import get
 from jcm.simulate import Inputs
 from jcm.tables import Experiment as ExperimentFile
-from jcm_calibrate.observations import Observation, Observations, synthetic
-from jcm_calibrate.packaged import packaged_observations
-from jcm_calibrate.parameter_fields import LatitudeField
-from jcm_calibrate.priors import prior_from_table
+from jcm_calibrate.observations.packaged import packaged_observations
+from jcm_calibrate.observations.readers import load_observations
+from jcm_calibrate.observations.vector import Observation, Observations, synthetic
+from jcm_calibrate.parameters.fields import LatitudeField
+from jcm_calibrate.parameters.priors import prior_from_table
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem, make_problem
-from jcm_calibrate.readers import load_observations
-from jcm_calibrate.space import ParameterSpace
 from jcm_calibrate.tables import (
     FILE_ARGUMENTS,
     PACKAGED,

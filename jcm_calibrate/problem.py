@@ -2,7 +2,7 @@
 
 With H(z) the model's counterpart of the observations y at the parameters that z stands for, and
 R = L L' the covariance of their errors, the whitened residuals are r(z) = L^-1 (H(z) - y). The
-prior of z is the standard normal one, see `jcm_calibrate.space`, so that
+prior of z is the standard normal one, see `jcm_calibrate.parameters.space`, so that
 
     log p(z | y) = -|r(z)|^2 / 2 - |z|^2 / 2 + constant
 
@@ -22,8 +22,8 @@ from jaxtyping import Array, Float
 from jcm.model import Model
 from jcm.physics import Fields
 from jcm.simulate import Inputs
-from jcm_calibrate.observations import Observations, synthetic
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.observations.vector import Observations, synthetic
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.windows import Windows, make_windows
 
 

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, Field, ValidationError
 from jcm.calendar import parse_date
 from jcm.config import EXPECTED
 from jcm.tables import Table
-from jcm_calibrate.minimise import METHODS
-from jcm_calibrate.operators import make_operator
+from jcm_calibrate.observations.operators import make_operator
+from jcm_calibrate.optimisers.minimise import METHODS
 from jcm_sensitivity.hints import hint
 
 #: Where the numbers of a block of observations come from, other than a file.

@@ -15,8 +15,8 @@ from jcm_calibrate.commands.shared import (
     prepare,
     refuse_earlier,
 )
-from jcm_calibrate.ensemble import run_ensemble
-from jcm_calibrate.ensemble_members import members_of
+from jcm_calibrate.ensembles.ensemble import run_ensemble
+from jcm_calibrate.ensembles.members import members_of
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console
 
 #: Store of the members.

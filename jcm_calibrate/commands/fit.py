@@ -9,7 +9,6 @@ import numpy as np
 from rich.console import Console
 
 from jcm.config import load_experiment
-from jcm_calibrate import records
 from jcm_calibrate.commands.shared import (
     ExperimentPath,
     Output,
@@ -22,15 +21,14 @@ from jcm_calibrate.commands.shared import (
     refuse_earlier,
 )
 from jcm_calibrate.experiment import Calibration, start_vector
-from jcm_calibrate.fit import Fit
-from jcm_calibrate.laplace import laplace
-from jcm_calibrate.minimise import minimise
+from jcm_calibrate.optimisers.fit import Fit
+from jcm_calibrate.optimisers.minimise import GRADIENT_FREE, minimise
+from jcm_calibrate.reports import records
+from jcm_calibrate.uncertainty.laplace import laplace
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
 
 #: Log of the fit, of its first start.
 EVALUATIONS = "evaluations.jsonl"
-#: Methods that need no gradient of the model.
-GRADIENT_FREE = ("eki", "etki", "uki", "nelder_mead", "cma_es")
 
 
 def fit_command(

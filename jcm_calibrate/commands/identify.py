@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from jcm_calibrate import records
 from jcm_calibrate.commands.shared import ExperimentPath, Output, finish, prepare
 from jcm_calibrate.experiment import start_vector
-from jcm_calibrate.identify import identify
+from jcm_calibrate.reports import records
+from jcm_calibrate.uncertainty.identify import identify
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
 
 

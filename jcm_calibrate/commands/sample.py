@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcm_calibrate import records
 from jcm_calibrate.commands.fit import EVALUATIONS, record, run_fit
 from jcm_calibrate.commands.shared import (
     ExperimentPath,
@@ -18,10 +17,11 @@ from jcm_calibrate.commands.shared import (
     prepare,
     refuse_earlier,
 )
-from jcm_calibrate.inference_data import to_inference_data
-from jcm_calibrate.laplace import laplace
 from jcm_calibrate.problem import LogPosterior
-from jcm_calibrate.sample import sample_nuts
+from jcm_calibrate.reports import records
+from jcm_calibrate.uncertainty.inference_data import to_inference_data
+from jcm_calibrate.uncertainty.laplace import laplace
+from jcm_calibrate.uncertainty.nuts import sample_nuts
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
 
 #: Draws and state of the sampler.

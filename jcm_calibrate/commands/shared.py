@@ -15,10 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jcm.files import write_text
 from jcm.provenance import git_state, package_version
-from jcm_calibrate import records
 from jcm_calibrate.experiment import Calibration, read_calibration
 from jcm_calibrate.problem import Problem
-from jcm_calibrate.report_html import write_report
+from jcm_calibrate.reports import records
+from jcm_calibrate.reports.html import write_report
 from jcm_sensitivity.commands.shared import status
 
 ExperimentPath = Annotated[

@@ -19,14 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
-from jcm_calibrate.errors import from_control
-from jcm_calibrate.fit import Fit
-from jcm_calibrate.minimise import minimise
-from jcm_calibrate.observations import Observation, Observations, observation
-from jcm_calibrate.operators import make_operator
-from jcm_calibrate.packaged import GROUPS, PACKAGED, packaged_observations
+from jcm_calibrate.observations.errors import from_control
+from jcm_calibrate.observations.operators import make_operator
+from jcm_calibrate.observations.packaged import GROUPS, PACKAGED, packaged_observations
+from jcm_calibrate.observations.vector import Observation, Observations, observation
+from jcm_calibrate.optimisers.fit import Fit
+from jcm_calibrate.optimisers.minimise import minimise
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem, make_problem
-from jcm_calibrate.space import ParameterSpace
 from jcm_calibrate.windows import make_windows
 from jcm_sensitivity.kept import kept
 from jcm_sensitivity.regions import box

@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from verification import Fields, Scores
 
 from jcm.data import data_path
-from jcm_calibrate.plots import plot_bias
-from jcm_calibrate.plots_style import BLUE, DARK, RED, write_figure
 from jcm_calibrate.problem import Problem
+from jcm_calibrate.reports.plots import plot_bias
+from jcm_calibrate.reports.plots_style import BLUE, DARK, RED, write_figure
 
 #: Variable of the model, name in the file of observations, factor, units, heading.
 MAPS = {

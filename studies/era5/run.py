@@ -33,7 +33,7 @@ from verification import (
 )
 
 from jcm.files import write_text
-from jcm_calibrate.packaged import attribution
+from jcm_calibrate.observations.packaged import attribution
 
 HERE = Path(__file__).parent
 Table = dict[str, Any]

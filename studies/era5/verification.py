@@ -20,7 +20,7 @@ from scipy import stats
 
 import jcm
 from jcm.output import to_dataset
-from jcm_calibrate.observations import Observations
+from jcm_calibrate.observations.vector import Observations
 from jcm_calibrate.performance_index import (
     VARIABLES,
     performance_index,

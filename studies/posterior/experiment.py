@@ -17,13 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
-from jcm.files import replacing, write_text
-from jcm_calibrate.inference_data import to_inference_data, write_inference_data
-from jcm_calibrate.laplace import Gaussian, laplace
-from jcm_calibrate.minimise import minimise
-from jcm_calibrate.posterior import Posterior, arviz
+from jcm.files import write_text
+from jcm_calibrate.optimisers.minimise import minimise
 from jcm_calibrate.problem import LogPosterior, Problem, twin_problem
-from jcm_calibrate.sample import sample_nuts
+from jcm_calibrate.uncertainty.inference_data import to_inference_data, write_inference_data
+from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
+from jcm_calibrate.uncertainty.nuts import sample_nuts
+from jcm_calibrate.uncertainty.posterior import Posterior, arviz
 
 
 @dataclass(frozen=True)
@@ -92,23 +92,6 @@ def build(plan: Plan) -> tuple[Problem, np.ndarray]:
         model, members, plan.parameters, plan.observations, days=plan.window_days,
         truth=jax.random.key(plan.truth_seed), noise=jax.random.key(plan.noise_seed))
     return problem, np.asarray(truth)
-
-
-def kept(path: Path, mark: str, compute: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Return what a file holds, or compute it and write it there."""
-    if path.exists():
-        with np.load(path) as file:
-            found = dict(file)
-        if str(found["mark"]) != mark:
-            raise ValueError(
-                f"{path} belongs to an experiment with other settings; remove {path.parent}, or "
-                "give another folder with --output")
-        return found
-    found: dict[str, Any] = compute() | {"mark": np.array(mark)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, **found)
-    return found
 
 
 def approximate(problem: Problem) -> dict[str, Any]:

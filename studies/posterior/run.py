@@ -27,7 +27,6 @@ from experiment import (
     arviz,
     build,
     inference_data,
-    kept,
     measured,
     read_plan,
     sampled,
@@ -35,11 +34,12 @@ from experiment import (
 from scipy.stats import skew
 
 from jcm.files import write_text
-from jcm_calibrate.laplace import Gaussian
-from jcm_calibrate.plots_posterior import plot_pairs, plot_ranks
-from jcm_calibrate.plots_style import write_figure
-from jcm_calibrate.posterior import Posterior
 from jcm_calibrate.problem import Problem
+from jcm_calibrate.reports.plots_posterior import plot_pairs, plot_ranks
+from jcm_calibrate.reports.plots_style import write_figure
+from jcm_calibrate.uncertainty.laplace import Gaussian
+from jcm_calibrate.uncertainty.posterior import Posterior
+from jcm_sensitivity.kept import kept
 
 HERE = Path(__file__).parent
 
@@ -185,7 +185,7 @@ def study(plan: Plan, folder: Path, *, fast: bool = False) -> dict[str, Any]:
         problem, truth = build(plan)
     print(problem.space.describe(), flush=True)
     with watch.part("mode"):
-        found = kept(results / "mode.npz", plan.mark, lambda: approximate(problem))
+        found = kept(results / "mode.npz", lambda: approximate(problem), mark=plan.mark)
     gaussian = Gaussian(jnp.asarray(found["mean"]), jnp.asarray(found["covariance"]))
     posterior = sampled(plan, problem, gaussian, results, watch)
     print(posterior.describe(problem.space.labels), flush=True)
@@ -193,8 +193,9 @@ def study(plan: Plan, folder: Path, *, fast: bool = False) -> dict[str, Any]:
     with watch.part("predictions"):
         data = inference_data(plan, posterior, problem, results / "posterior.nc")
     if not fast:
-        checks = kept(results / "checks.npz", plan.mark,
-                      lambda: measured(problem, np.asarray(gaussian.mean)))  # fmt: skip
+        checks = kept(
+            results / "checks.npz", lambda: measured(problem, np.asarray(gaussian.mean)),
+            mark=plan.mark)
         summary["checks"] = {
             "data_within_90_percent": covered_by_predictions(data, problem),
             **{name: number(x) for name, x in checks.items() if name != "mark"}}

@@ -13,13 +13,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
-from jcm.files import replacing
 from jcm.initial import reference_parameters
 from jcm.model import Model
 from jcm.simulate import Inputs, compile_window
 from jcm_sensitivity.adjoint import compile_sensitivity, model_experiment
 from jcm_sensitivity.consistency import NEEDED, WATER, consistency
 from jcm_sensitivity.ensembles import initial_states
+from jcm_sensitivity.kept import kept
 from jcm_sensitivity.periods import last
 from jcm_sensitivity.regions import REGIONS
 from jcm_sensitivity.tangent import response
@@ -99,16 +99,10 @@ def of_model(model: Model, member: Inputs) -> Inputs:
     return dataclasses.replace(member, parameters=reference_parameters(model))
 
 
-def kept(path: Path, make: Callable[[], Files]) -> Files:
-    """Return what is in a file, or make it and write the file."""
-    if path.is_file():
-        with np.load(path) as file:
-            return dict(file)
+def timed(path: Path, make: Callable[[], Files]) -> Files:
+    """Return what is in a file, or make it and write the file; say how long it took."""
     begin = time.perf_counter()
-    arrays = make()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as part, part.open("wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    arrays = kept(path, make)
     print(f"{path.stem}: {time.perf_counter() - begin:.0f} s", flush=True)
     return arrays
 
@@ -141,9 +135,9 @@ def compute(plan: Plan) -> dict[tuple[str, ...], list[Files]]:
         for kind, make in kinds.items():
             for season in plan.seasons_of(switches):
                 results[kind, switches, season] = [
-                    kept(plan.store / f"{kind}_{switches}_{season}_{i:02d}.npz",
-                         lambda s=season, i=i, make=make, model=model: make(
-                             of_model(model, members[s][i])))
+                    timed(plan.store / f"{kind}_{switches}_{season}_{i:02d}.npz",
+                          lambda s=season, i=i, make=make, model=model: make(
+                              of_model(model, members[s][i])))
                     for i in range(plan.count(kind, switches))]
     return results
 

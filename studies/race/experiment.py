@@ -15,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
-from jcm.files import replacing, write_text
-from jcm_calibrate.evaluator import Evaluator
-from jcm_calibrate.fit import Fit
-from jcm_calibrate.minimise import minimise
+from jcm.files import write_text
+from jcm_calibrate.optimisers.evaluator import Evaluator
+from jcm_calibrate.optimisers.fit import Fit
+from jcm_calibrate.optimisers.minimise import minimise
 from jcm_calibrate.problem import Problem, twin_problem
 
 #: Methods whose ensemble starts from the prior rather than at a point.
@@ -172,22 +172,6 @@ def raced(
         "value": fit.history["value"], "iterate": fit.history["iterate"].astype(np.float32),
         "message": np.array(fit.message), "converged": np.array(fit.converged),
         "seconds": np.array(time.perf_counter() - begin)}
-
-
-def kept(path: Path, mark: str, compute: Callable[[], dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Return what a file holds, or compute it and write it there."""
-    if path.exists():
-        with np.load(path) as file:
-            found = dict(file)
-        if str(found["mark"]) != mark:
-            raise ValueError(
-                f"{path} belongs to an experiment with other settings; remove {path.parent}")
-        return found
-    found = compute() | {"mark": np.array(mark)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez_compressed(file, **found)
-    return found
 
 
 def kept_costs(path: Path, plan: Plan, problem: Problem) -> dict[str, float]:

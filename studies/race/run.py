@@ -12,6 +12,7 @@ import hashlib
 import json
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from experiment import Plan, build, kept, kept_costs, raced, read_plan, reference
+from experiment import Plan, build, kept_costs, raced, read_plan, reference
 from figures import draw_all
 
 from jcm.files import write_text
+from jcm_sensitivity.kept import kept
 
 HERE = Path(__file__).parent
 #: How far above the lowest value known a run has arrived: half a unit of log likelihood.
@@ -41,15 +43,16 @@ def compute(plan: Plan, folder: Path) -> tuple[Any, dict[str, float], dict[str, 
         return {"best": fit.best, "value": fit.value, "covariance": fit.covariance,
                 "message": fit.message}  # fmt: skip
 
-    mode = kept(folder / "reference.npz", plan.mark, solve)
+    mode = kept(folder / "reference.npz", solve, mark=plan.mark)
     runs: Runs = {}
     for name, options in plan.methods.items():
         settings = repr((plan.mark, plan.budget, sorted(options.items()), costs["gradient_cost"]))
         mark = hashlib.sha256(settings.encode()).hexdigest()[:16]
         runs[name] = []
         for seed in plan.seeds:
-            run = kept(folder / f"{name}_{seed}.npz", mark,
-                       lambda: raced(plan, problem, costs, name, seed))  # noqa: B023
+            run = kept(
+                folder / f"{name}_{seed}.npz",
+                partial(raced, plan, problem, costs, name, seed), mark=mark)
             print(f"{name}, seed {seed}: {run['value'][np.isfinite(run['value'])].min():.6g} at "
                   f"{run['cost'][-1]:.0f}, {float(run['seconds']):.0f} s: {run['message']}",
                   flush=True)  # fmt: skip

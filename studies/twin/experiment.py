@@ -16,9 +16,10 @@ import numpy as np
 
 import jcm
 from jcm.files import replacing
-from jcm_calibrate.minimise import minimise
+from jcm_calibrate.optimisers.minimise import minimise
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem, twin_problem
-from jcm_calibrate.space import ParameterSpace
+from jcm_sensitivity.kept import kept
 
 
 @dataclass(frozen=True)
@@ -112,34 +113,28 @@ def fitted(
     twin: Twin, folder: Path, name: str, problem: Problem, start: Sequence[float] | np.ndarray
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return a Gauss-Newton fit, from the folder if it is there."""
-    path = folder / f"{name}.npz"
-    if path.exists():
-        with np.load(path) as kept:
-            fit = dict(kept)
-        if str(fit["mark"]) != twin.plan.mark:
-            raise ValueError(
-                f"{path} belongs to an experiment with other settings; remove {folder}, or give "
-                "another one with --output")
-        return fit
+    return kept(folder / f"{name}.npz", lambda: _fit(twin, name, problem, start),
+                mark=twin.plan.mark)  # fmt: skip
+
+
+def _fit(
+    twin: Twin, name: str, problem: Problem, start: Sequence[float] | np.ndarray
+) -> dict[str, np.ndarray]:  # fmt: skip
     begin = time.perf_counter()
     fit = minimise(
         problem.residuals, jnp.asarray(start), method="gauss_newton", steps=twin.plan.steps,
         prior=True, batch=4, relative_tolerance=1e-6)  # below: rounding in single precision
+    seconds = time.perf_counter() - begin
+    print(f"{name}: {fit.message}; value {fit.value:.6g}, cost {fit.cost:.0f} runs, "
+          f"{seconds:.0f} s", flush=True)  # fmt: skip
     size = len(fit.best)
     covariance = np.full((size, size), np.nan) if fit.covariance is None else fit.covariance
-    found = {
+    return {
         "start": np.asarray(start), "best": fit.best, "value": np.array(fit.value),
         "covariance": covariance, "converged": np.array(fit.converged),
         "message": np.array(fit.message), "cost": np.array(fit.cost),
-        "compilations": np.array(fit.compilations), "mark": np.array(twin.plan.mark),
-        "seconds": np.array(time.perf_counter() - begin),
+        "compilations": np.array(fit.compilations), "seconds": np.array(seconds),
         "values": fit.history["value"], "costs": fit.history["cost"]}
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, **found)
-    print(f"{name}: {fit.message}; value {fit.value:.6g}, cost {fit.cost:.0f} runs, "
-          f"{float(found['seconds']):.0f} s", flush=True)  # fmt: skip
-    return found
 
 
 def cost_of_derivatives(problem: Problem, z: np.ndarray, repeats: int = 5) -> dict[str, float]:

@@ -23,7 +23,7 @@ from experiment import Plan, Twin, build, cost_of_derivatives, fitted, kept_json
 from figures import draw_all
 
 from jcm.files import write_text
-from jcm_calibrate.identify import Identifiability
+from jcm_calibrate.uncertainty.identify import Identifiability
 
 HERE = Path(__file__).parent
 Fits = dict[str, list[dict[str, np.ndarray]]]

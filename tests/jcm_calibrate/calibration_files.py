@@ -4,8 +4,8 @@ import numpy as np
 import xarray as xr
 
 from jcm.grid import make_grid
-from jcm_calibrate import records
-from jcm_calibrate.posterior import arviz
+from jcm_calibrate.reports import records
+from jcm_calibrate.uncertainty.posterior import arviz
 
 LABELS = (
     "parameters.convection.relaxation_time", "parameters.convection.entrainment",

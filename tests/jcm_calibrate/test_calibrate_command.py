@@ -17,7 +17,7 @@ from calibration_command import (
     written,
 )
 
-from jcm_calibrate import records
+from jcm_calibrate.reports import records
 
 __all__ = ["built"]
 pytestmark = pytest.mark.usefixtures("built")

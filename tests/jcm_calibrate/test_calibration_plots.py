@@ -15,15 +15,15 @@ from calibration_files import (
 )
 from matplotlib.image import imread
 
-from jcm_calibrate.plots import (
+from jcm_calibrate.reports.plots import (
     plot_bias,
     plot_loss,
     plot_predictive,
     plot_spectrum,
     plot_traces,
 )
-from jcm_calibrate.plots_posterior import plot_pairs, plot_ranks, titles
-from jcm_calibrate.plots_style import plain, short, write_figure
+from jcm_calibrate.reports.plots_posterior import plot_pairs, plot_ranks, titles
+from jcm_calibrate.reports.plots_style import plain, short, write_figure
 
 
 def visible(figure):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from calibration_files import LABELS, fit_record, history, write_all
 
-from jcm_calibrate import records
-from jcm_calibrate.report_html import number, write_report
+from jcm_calibrate.reports import records
+from jcm_calibrate.reports.html import number, write_report
 
 VOID = {"meta", "img", "br", "input", "link", "hr"}
 

@@ -17,8 +17,8 @@ import xarray as xr
 import zarr
 
 import jcm
-from jcm_calibrate.ensemble import evaluate_with, members_of, read_ensemble, run_ensemble
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.ensembles.ensemble import evaluate_with, members_of, read_ensemble, run_ensemble
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_sensitivity import model_experiment
 from jcm_sensitivity.ensembles import stack_members
 
@@ -174,7 +174,8 @@ def test_members_without_status_are_missing_when_an_unfinished_store_is_read(tmp
 SCRIPT = """
 import os, signal, sys
 import jax, jax.numpy as jnp, numpy as np
-from jcm_calibrate import ensemble, ensemble_store
+from jcm_calibrate.ensembles import ensemble
+from jcm_calibrate.ensembles import store as ensemble_store
 store, members = sys.argv[1], int(sys.argv[2])
 original = ensemble_store.EnsembleStore.write
 
@@ -433,9 +434,9 @@ def test_the_fingerprint_of_the_model_is_the_same_in_another_process(of_the_mode
     program = f"""
 import jax; jax.config.update("jax_enable_x64", True)
 import jcm
-from jcm_calibrate.ensemble import members_of
-from jcm_calibrate.ensemble_programs import Work, trace
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.ensembles.ensemble import members_of
+from jcm_calibrate.ensembles.programs import Work, trace
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_sensitivity import model_experiment
 model = jcm.build_model("T21L8"); inputs = jcm.default_inputs(model)
 space = ParameterSpace.of(inputs, ["{RATE}"])

@@ -14,8 +14,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 import jcm
-from jcm_calibrate.ensemble import evaluate_with, members_of, read_ensemble, run_ensemble
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.ensembles.ensemble import evaluate_with, members_of, read_ensemble, run_ensemble
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_sensitivity import model_experiment
 
 STEP = 1 / 36
@@ -122,7 +122,7 @@ SCRIPT = """
 import os, signal, sys, time
 import jax, jax.numpy as jnp, numpy as np
 from distributed import Client, LocalCluster
-from jcm_calibrate.ensemble import run_ensemble
+from jcm_calibrate.ensembles.ensemble import run_ensemble
 
 def main():
     def kill(done, total):

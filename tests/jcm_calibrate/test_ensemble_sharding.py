@@ -10,8 +10,8 @@ import pytest
 PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
-from jcm_calibrate.ensemble import evaluate_with, run_ensemble
-from jcm_calibrate.ensemble_programs import Work, _program
+from jcm_calibrate.ensembles.ensemble import evaluate_with, run_ensemble
+from jcm_calibrate.ensembles.programs import Work, _program
 
 folder, (dx, dt) = sys.argv[1], (8.0, 0.01)
 assert len(jax.devices()) == 8

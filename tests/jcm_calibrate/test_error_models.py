@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm_calibrate import errors
+from jcm_calibrate.observations import errors
 
 RANDOM = np.random.default_rng(0)
 OWN, PATTERNS = RANDOM.uniform(0.5, 2, 7), RANDOM.normal(size=(7, 3))

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm_calibrate.evaluation_log import decode, encode, fingerprint
-from jcm_calibrate.minimise import METHODS, minimise, multi_start
+from jcm_calibrate.optimisers.evaluation_log import decode, encode, fingerprint
+from jcm_calibrate.optimisers.minimise import METHODS, minimise, multi_start
 
 KEY = jax.random.key(2)
 START = jnp.array([-1.2, 1.0])

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import chi2
 from toy_densities import linear
 
-from jcm_calibrate.identify import identify, profile_likelihood
+from jcm_calibrate.uncertainty.identify import identify, profile_likelihood
 
 PROBLEM = linear()
 #: The first parameter is seen well, of the other two only the sum, and that badly.

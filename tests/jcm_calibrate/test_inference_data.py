@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 import jcm
-from jcm_calibrate.inference_data import write_inference_data
-from jcm_calibrate.observations import Observations, observation
-from jcm_calibrate.operators import make_operator
-from jcm_calibrate.posterior import Posterior, arviz
+from jcm_calibrate.observations.operators import make_operator
+from jcm_calibrate.observations.vector import Observations, observation
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.uncertainty.inference_data import write_inference_data
+from jcm_calibrate.uncertainty.posterior import Posterior, arviz
 
 KEY = jax.random.key(0)
 

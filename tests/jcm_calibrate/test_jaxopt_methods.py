@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm_calibrate.minimise import minimise
+from jcm_calibrate.optimisers.minimise import minimise
 
 MATRIX = jnp.array([[2.0, 0.5], [0.3, 1.0], [1.0, -1.0]])
 DATA = jnp.array([1.0, -2.0, 0.5])

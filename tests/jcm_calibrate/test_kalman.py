@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm_calibrate.minimise import minimise
+from jcm_calibrate.optimisers.minimise import minimise
 
 KEY = jax.random.key(1)
 SIZE, DATA = 5, 40

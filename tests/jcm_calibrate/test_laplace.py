@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import multivariate_normal
 from toy_densities import linear
 
-from jcm_calibrate.laplace import Gaussian, laplace, residuals_and_jacobian
+from jcm_calibrate.jacobian import residuals_and_jacobian
+from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
 
 PROBLEM = linear()
 GAUSSIAN = Gaussian(jnp.array([1.0, -2.0]), jnp.array([[2.0, 0.6], [0.6, 0.5]]))

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jcm_calibrate.minimise import BOUNDED, METHODS, minimise, multi_start
+from jcm_calibrate.optimisers.minimise import BOUNDED, METHODS, minimise, multi_start
 
 KEY = jax.random.key(3)
 #: Methods that approach a minimum to many digits in few steps.

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from jcm_calibrate import errors
-from jcm_calibrate.observations import Facts, Observations, observation, synthetic
-from jcm_calibrate.operators import make_operator
-from jcm_calibrate.periods import make_periods
+from jcm_calibrate.observations import errors
+from jcm_calibrate.observations.operators import make_operator
+from jcm_calibrate.observations.periods import make_periods
+from jcm_calibrate.observations.vector import Facts, Observations, observation, synthetic
 
 RAIN, HEAT = "precipitation_flux", "toa_outgoing_longwave_flux"
 BANDS = [(-90, -30), (-30, 30), (30, 90)]

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm_calibrate.operators import make_operator
-from jcm_calibrate.periods import make_periods
+from jcm_calibrate.observations.operators import make_operator
+from jcm_calibrate.observations.periods import make_periods
 from jcm_sensitivity.regions import box
 
 RUN = make_periods("mean")

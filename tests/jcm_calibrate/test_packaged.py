@@ -7,7 +7,12 @@ import pytest
 import xarray as xr
 
 from jcm.data import data_path
-from jcm_calibrate.packaged import GROUPS, attribution, packaged_names, packaged_observations
+from jcm_calibrate.observations.packaged import (
+    GROUPS,
+    attribution,
+    packaged_names,
+    packaged_observations,
+)
 
 DAY = 86400.0
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import jcm
-from jcm_calibrate.parameter_fields import LatitudeField, RegionalField
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.parameters.fields import LatitudeField, RegionalField
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_sensitivity import REGIONS
 
 ALBEDO, SEA = "forcing.bare_albedo", "forcing.sea_surface_temperature"

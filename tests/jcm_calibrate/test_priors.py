@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpyro.distributions import transforms
 
-from jcm_calibrate.priors import (
+from jcm_calibrate.parameters.priors import (
     checked,
     describe,
     from_normal,

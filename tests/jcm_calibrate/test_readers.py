@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from jcm_calibrate.readers import load_observations
-from jcm_calibrate.units import conversion
+from jcm_calibrate.observations.readers import load_observations
+from jcm_calibrate.observations.units import conversion
 
 REFERENCE = Path(__file__).parents[1] / "reference"
 CLIMATOLOGY, HOURLY, LEVELS = (

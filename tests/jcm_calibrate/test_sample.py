@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from toy_densities import CALLS, Ridge, linear
 
-from jcm_calibrate.posterior import Posterior
-from jcm_calibrate.sample import sample_nuts
+from jcm_calibrate.uncertainty.nuts import sample_nuts
+from jcm_calibrate.uncertainty.posterior import Posterior
 
 PROBLEM = linear()
 KEY = jax.random.key(1)

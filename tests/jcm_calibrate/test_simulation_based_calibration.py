@@ -9,10 +9,14 @@ import pytest
 from scipy.stats import norm
 from toy_densities import Linear, Lorenz96, linear
 
-from jcm_calibrate.laplace import Gaussian, laplace, residuals_and_jacobian
-from jcm_calibrate.minimise import minimise
-from jcm_calibrate.sample import sample_nuts
-from jcm_calibrate.simulation_based_calibration import Ranks, simulation_based_calibration
+from jcm_calibrate.jacobian import residuals_and_jacobian
+from jcm_calibrate.optimisers.minimise import minimise
+from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
+from jcm_calibrate.uncertainty.nuts import sample_nuts
+from jcm_calibrate.uncertainty.simulation_based_calibration import (
+    Ranks,
+    simulation_based_calibration,
+)
 
 KEY = jax.random.key(0)
 SIZE = 8

@@ -18,10 +18,10 @@ import scipy.stats
 
 import jcm
 from jcm.parameters import descriptions
-from jcm_calibrate.parameter_fields import LatitudeField
-from jcm_calibrate.prior_check import check_prior
-from jcm_calibrate.scalar_parameters import sourced
-from jcm_calibrate.space import ParameterSpace
+from jcm_calibrate.parameters.fields import LatitudeField
+from jcm_calibrate.parameters.prior_check import check_prior
+from jcm_calibrate.parameters.scalars import sourced
+from jcm_calibrate.parameters.space import ParameterSpace
 
 TIME = "parameters.convection.relaxation_time"
 DRAG = "parameters.surface_fluxes.sea_drag_coefficient"

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import jcm
-from jcm_calibrate.minimise import minimise
-from jcm_calibrate.observations import synthetic
+from jcm_calibrate.observations.vector import synthetic
+from jcm_calibrate.optimisers.minimise import minimise
+from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem, log_posterior, make_problem
-from jcm_calibrate.space import ParameterSpace
 from jcm_calibrate.windows import Windows, make_windows
 from jcm_sensitivity import HorizonWarning, initial_states
 

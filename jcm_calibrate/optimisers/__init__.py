@@ -1,0 +1,1 @@
+"""The search for a minimum, with gradients and without, at one interface and with one log."""

@@ -1,0 +1,1 @@
+"""What a calibration leaves: its files, figures and the page."""
