@@ -18,9 +18,9 @@ from calibration_command import (
     written,
 )
 
+from jcm_calibrate import minimise
 from jcm_calibrate.experiment import read_calibration, start_vector
 from jcm_calibrate.observations.errors import full
-from jcm_calibrate.optimisers import minimise
 from jcm_calibrate.problem import Problem
 
 __all__ = ["built"]
