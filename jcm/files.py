@@ -11,9 +11,30 @@ from pathlib import Path
 PREFIX, SUFFIX = ".", ".part"
 
 
+def checked(path: str | Path) -> Path:
+    """Return the path of a file to write.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
+    return path
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside a file; it takes the place of the file if all went well."""
+    """Give a temporary path beside a file; it takes the place of the file if all went well.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder does not exist.
+    """
+    checked(path)
     descriptor, name = tempfile.mkstemp(
         dir=path.parent, prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX)
     os.close(descriptor)

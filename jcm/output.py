@@ -120,8 +120,6 @@ def write_dataset(dataset: xr.Dataset, path: str | Path) -> Path:
         If the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
     compressed = {"zlib": True, "complevel": COMPRESSION, "shuffle": True}
     encoding: dict[str, dict[str, Any]] = {}
     for name, data in dataset.variables.items():

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from jcm.files import replacing
+from jcm.files import checked, replacing
 from jcm_sensitivity.plot import cells, checked_map, colour_limit, map_figure
 from jcm_sensitivity.regions import Region
 
@@ -55,11 +55,9 @@ def animate(
     FileNotFoundError
         If the folder does not exist.
     """
-    path, dimension = Path(path), _leading(maps)
+    path, dimension = checked(path), _leading(maps)
     if path.suffix.lower() != ".gif":
         raise ValueError(f"an animation is written as *.gif; got {path.name!r}")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
     if not speed > 0 or (limit is not None and not limit > 0):
         raise ValueError(f"speed and limit are positive; got speed={speed}, limit={limit}")
     frames = [checked_map(maps.isel({dimension: i})) for i in range(maps.sizes[dimension])]

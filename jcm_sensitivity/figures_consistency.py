@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jcm.files import replacing
+from jcm.files import checked, replacing
 
 #: Colours of the terms of energy and of water; Okabe and Ito (2008), readable by the colour blind.
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
@@ -30,9 +30,7 @@ def plot_consistency(dataset: xr.Dataset, path: str | Path, *, title: str | None
     title
         Heading.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
+    path = checked(path)
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     canvas = FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)

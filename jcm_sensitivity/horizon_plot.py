@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jcm.files import replacing
+from jcm.files import checked, replacing
 
 #: Ratios beyond these are drawn at the edge.
 RATIOS = (-1.0, 3.0)
@@ -37,9 +37,7 @@ def plot_horizon(
     FileNotFoundError
         If the folder does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
+    path = checked(path)
     name = str(dataset["input"].values[0]) if name is None else name
     target = str(dataset["target"].values[0]) if target is None else target
     part = dataset.sel(input=name, target=target)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jcm.files import replacing
+from jcm.files import checked, replacing
 from jcm_sensitivity.maps import UNIT_AREA_NAME
 from jcm_sensitivity.plot import coastlines, colour_limit
 from jcm_sensitivity.regions import Region
@@ -34,7 +34,7 @@ def plot_responses(dataset: xr.Dataset, path: str | Path, *, target: int = 0) ->
     FileNotFoundError
         If the folder does not exist.
     """
-    path, part = _checked(path), dataset.isel(target=target)
+    path, part = checked(path), dataset.isel(target=target)
     count = part.sizes["amplitude"]
     figure = Figure(figsize=(1.2 + 3.4 * max(count, 2), 4.6), layout="constrained")
     for k, axes in enumerate(np.atleast_1d(figure.subplots(1, count))):
@@ -95,7 +95,7 @@ def plot_patch_maps(
     FileNotFoundError
         If the folder does not exist.
     """
-    path, part = _checked(path), dataset.isel(target=target)
+    path, part = checked(path), dataset.isel(target=target)
     size = float(part["amplitude"][0]) if amplitude is None else amplitude
     part = part.sel(amplitude=size)
     maps = [("adjoint map", part["adjoint_map"]),
@@ -148,13 +148,6 @@ def _units(part: xr.Dataset) -> str:
 def _title(part: xr.Dataset) -> str:
     words = str(part["target"].values)
     return f"{words[:1].upper()}{words[1:]}"
-
-
-def _checked(path: str | Path) -> Path:
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
-    return path
 
 
 def _write(figure: Figure, path: Path) -> Path:

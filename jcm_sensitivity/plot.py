@@ -64,8 +64,6 @@ def plot_map(
     figure, _ = map_figure(
         field, colour_limit(field.values), region=region, title=title, significant=significant)
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
     with replacing(path) as part:
         FigureCanvasAgg(figure).print_png(part, metadata={"Software": "jcm_sensitivity"})
     return path

@@ -35,8 +35,6 @@ def write_figure(figure: Figure, path: str | Path) -> Path:
         If the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
     with replacing(path) as part:
         part.write_bytes(png(figure))
     return path

@@ -91,8 +91,6 @@ def write_inference_data(data: InferenceData, path: str | Path) -> Path:
         If the folder does not exist.
     """
     path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
     with replacing(path) as temporary:
         data.to_netcdf(str(temporary), engine="netcdf4")
     return path
