@@ -1,7 +1,9 @@
-"""Gauss-Newton with Levenberg damping, from the Jacobian of the residuals.
+"""Gauss-Newton with damping, from the Jacobian of the residuals.
 
 Levenberg, K. (1944): A method for the solution of certain non-linear problems in least squares.
 Q. Appl. Math., 2, 164-168.
+Marquardt, D. W. (1963): An algorithm for least-squares estimation of nonlinear parameters. J. Soc.
+Indust. Appl. Math., 11, 431-441.
 Nielsen, H. B. (1999): Damping parameter in Marquardt's method. Report IMM-REP-1999-05, Technical
 University of Denmark.
 """
@@ -14,7 +16,7 @@ from jcm_calibrate.optimisers.evaluator import Evaluator, reduce_rows, rounding
 from jcm_calibrate.optimisers.fit import Outcome
 from jcm_calibrate.optimisers.stopping import Tolerances, Watch
 
-#: Damping at first, relative to the largest eigenvalue of J'J, and where it is given up.
+#: Damping at first, relative to J'J, and where it is given up.
 DAMPING, LARGEST_DAMPING = 1e-3, 1e12
 #: Trials of one step.
 TRIALS = 20
@@ -33,20 +35,27 @@ def gauss_newton(
     jacobian: str = "forward_mode",
     difference_step: float = 0.1,
     damping: float = DAMPING,
+    scaling: str = "jacobian",
 ) -> Outcome:
     """Minimise |r|^2 / 2 by damped Gauss-Newton steps.
 
-    Each step solves (J'J + damping I) d = -J'r; the components of z have one scale, that of the
-    prior. A trial that is not lower, or not finite, raises the damping; components at a bound whose
-    step leads outside are held. The covariance (J'J)^-1 of the last Jacobian is returned.
+    Each step solves (J'J + damping D) d = -J'r. A trial that is not lower, or not finite, raises
+    the damping; components at a bound whose step leads outside are held. The covariance (J'J)^-1 of
+    the last Jacobian is returned.
 
     Parameters
     ----------
     jacobian
         `"forward_mode"`: derivatives of the model. `"finite_difference"`: central differences of
         half-width `difference_step`, for windows so long that derivatives follow the weather.
+    scaling
+        `"jacobian"`: D is the diagonal of J'J (Marquardt), so that a component that hardly counts
+        at z, such as one beyond a switch, is not held there. `"prior"`: D is the largest eigenvalue
+        of J'J for all components, which have one scale, that of the prior.
     """
     mode = _mode(jacobian, difference_step)
+    if scaling not in ("jacobian", "prior"):
+        raise ValueError(f"scaling is 'jacobian' or 'prior'; got {scaling!r}")
     z, watch = start, Watch(tolerances)
     r, j = _derivatives(evaluator, z, mode, difference_step)
     factor, raising = damping, 2.0
@@ -57,13 +66,14 @@ def gauss_newton(
         if reason:
             return _outcome(True, reason, j)
         top = float(np.linalg.eigvalsh(j.T @ j)[-1])
+        scale = np.diagonal(j.T @ j) if scaling == "jacobian" else np.full(z.size, top)
         # Neither damped nor clipped: what is left to gain at the very most.
-        whole = _trial(z, r, j, free, DAMPING * np.finfo(float).eps * top, None, evaluator)
+        whole = _trial(z, r, j, free, DAMPING * np.finfo(float).eps * scale, None, evaluator)
         left = value - 0.5 * float(np.sum((r + j @ (whole - z)) ** 2))
         if left <= rounding(value, evaluator):
             return _outcome(True, "what a step could still gain is below rounding", j)
         for _ in range(TRIALS):
-            trial = _trial(z, r, j, free, factor * top, bounds, evaluator)
+            trial = _trial(z, r, j, free, factor * scale, bounds, evaluator)
             trial_value = evaluator.value(trial)
             predicted = value - 0.5 * float(np.sum((r + j @ (trial - z)) ** 2))
             if trial_value < value and predicted > 0:
@@ -117,12 +127,12 @@ def _free(z: np.ndarray, gradient: np.ndarray, bounds: Bounds | None) -> np.ndar
 
 
 def _trial(
-    z: np.ndarray, r: np.ndarray, j: np.ndarray, free: np.ndarray, damping: float,
-    bounds: Bounds | None, evaluator: Evaluator,
+    z: np.ndarray, r: np.ndarray, j: np.ndarray, free: np.ndarray,
+    damping: np.ndarray, bounds: Bounds | None, evaluator: Evaluator,
 ) -> np.ndarray:  # fmt: skip
     step = np.zeros(z.size)
     a = j[:, free]
-    below = np.sqrt(damping) * np.eye(a.shape[1])
+    below = np.diag(np.sqrt(damping[free]))
     # As a least-squares problem: J'J would square the condition number.
     step[free] = np.linalg.lstsq(
         np.concatenate([a, below]), np.concatenate([-r, np.zeros(a.shape[1])]), rcond=None)[0]

@@ -181,6 +181,27 @@ def test_gauss_newton_gives_the_covariance_of_a_linear_problem(jacobian, system)
     np.testing.assert_allclose(fit.covariance, expected, rtol=1e-6)
 
 
+def beyond_a_switch(z):
+    """Residuals in which the first component counts only below 0.5."""
+    below = jnp.minimum(z[0] - 0.5, 0)
+    return 1e4 * jnp.array([
+        below + 1.0, z[1] ** 3 / 3 + z[1] - 2 + 0.1 * below, jnp.sin(z[1]) + below + 0.2])
+
+
+def test_gauss_newton_leaves_a_plateau_beyond_a_switch():
+    start = jnp.array([1.2, 3.0], jnp.float32)
+    fit, held = (
+        minimise(beyond_a_switch, start, method="gauss_newton", steps=25, prior=True, scaling=s)
+        for s in ("jacobian", "prior"))
+    np.testing.assert_allclose(fit.best, [-0.585, 1.325], atol=1e-3)
+    assert held.best[0] > 1 and held.value > 100 * fit.value
+
+
+def test_an_unknown_scaling_is_refused():
+    with pytest.raises(ValueError, match="'jacobian' or 'prior'; got 'none'"):
+        minimise(beyond_a_switch, jnp.ones(2), method="gauss_newton", scaling="none")
+
+
 def test_tangents_in_batches_give_the_same_jacobian(system):
     matrix, data, _ = system
     fits = [minimise(lambda z: jnp.tanh(jnp.asarray(matrix) @ z) - data, jnp.ones(4), batch=batch,
