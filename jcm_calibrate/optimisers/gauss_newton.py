@@ -65,8 +65,7 @@ def gauss_newton(
         reason = watch.reason(value, float(np.linalg.norm(gradient[free])))
         if reason:
             return _outcome(True, reason, j)
-        top = float(np.linalg.eigvalsh(j.T @ j)[-1])
-        scale = np.diagonal(j.T @ j) if scaling == "jacobian" else np.full(z.size, top)
+        scale = _scale(j, scaling)
         # Neither damped nor clipped: what is left to gain at the very most.
         whole = _trial(z, r, j, free, DAMPING * np.finfo(float).eps * scale, None, evaluator)
         left = value - 0.5 * float(np.sum((r + j @ (whole - z)) ** 2))
@@ -117,6 +116,14 @@ def _derivatives(
         (last, to), (first, since) = ends[0], ends[-1]
         columns.append((last - first) / (step * (to - since)) if to > since else 0 * r)
     return reduce_rows(r, np.stack(columns, axis=1))
+
+
+def _scale(j: np.ndarray, scaling: str) -> np.ndarray:
+    """Return D, the diagonal that the damping multiplies."""
+    squares = j.T @ j
+    if scaling == "jacobian":
+        return np.diagonal(squares)
+    return np.full(j.shape[1], np.linalg.eigvalsh(squares)[-1])
 
 
 def _free(z: np.ndarray, gradient: np.ndarray, bounds: Bounds | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcm.files import remove_leftovers, replacing
+from jcm.files import checked, remove_leftovers, replacing
 
 #: Relative difference of log densities and gradients that rounding on another machine explains.
 ROUNDING = 1e-3
@@ -50,9 +50,7 @@ class ChainStore:
             if resume:
                 raise ValueError("resume needs the store of the run to go on with; pass store=")
             return cls(None, {})
-        path = Path(path)
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"no folder {str(path.parent)!r} to write {path.name} into")
+        path = checked(path)
         if not path.exists():
             return cls(path, {})
         if not resume:
