@@ -27,16 +27,10 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 
 def run(script: Path, folder: Path) -> subprocess.CompletedProcess:
-    """Run a script in a folder of its own, as a user does, but with the compiled programs kept."""
-    cache = ROOT / ".pytest_cache" / "jax"
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT),
-        "MPLBACKEND": "Agg",
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.5",
-    }
+    """Run a script in a folder of its own, as a user does, but with the programs of this run."""
     return subprocess.run(
-        [sys.executable, str(script)], cwd=folder, env=environment, capture_output=True, text=True)
+        [sys.executable, str(script)], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True)
 
 
 def python_of(text: str) -> str:
