@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from jcm.files import checked, replacing
-from jcm_sensitivity.plot import cells, checked_map, colour_limit, map_figure
+from jcm_sensitivity.plot import cells, checked_map, map_figure
 from jcm_sensitivity.regions import Region
 
 #: Pictures per second, and points per inch of a picture.
@@ -61,12 +61,10 @@ def animate(
     if not speed > 0 or (limit is not None and not limit > 0):
         raise ValueError(f"speed and limit are positive; got speed={speed}, limit={limit}")
     frames = [checked_map(maps.isel({dimension: i})) for i in range(maps.sizes[dimension])]
-    limits = colour_limit(maps.values)
-    if limit is not None:
-        limits = limit, bool(np.abs(maps.values).max() > limit)
     heading = title or str(maps.attrs.get("long_name", maps.name))
     first = frames[0].assign_attrs(maps.attrs)
-    figure, mesh = map_figure(first, limits, region=region, title=f"{heading}\n ")
+    figure, mesh = map_figure(
+        first, maps.values, limit=limit, region=region, title=f"{heading}\n ")
     canvas, pictures = FigureCanvasAgg(figure), []
     figure.set_dpi(RESOLUTION)
     # Arranged once: nothing but the colours and the title shall move.

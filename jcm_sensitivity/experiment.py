@@ -30,15 +30,22 @@ class MapExperiment(NamedTuple):
     @property
     def description(self) -> str:
         """Model and dates in words."""
-        model = self.run.model
-        start = format_date(int(self.inputs.forcing.start_day))
-        return f"{model.name}, preset {model.preset}, {self.run.days:g} days from {start}"
+        return describe_run(self.run, self.inputs)
 
 
-def default_experiment(*, smooth: bool = False) -> MapExperiment:
+def describe_run(run: Experiment, inputs: Inputs) -> str:
+    """Return model, switches and dates of a run in words."""
+    model, start = run.model, format_date(int(inputs.forcing.start_day))
+    kinds = {True: ", smooth switches", False: ", exact switches", None: ""}
+    kind = kinds[getattr(model.physics, "smooth", None)]
+    return f"{model.name}, preset {model.preset}{kind}, {run.days:g} days from {start}"
+
+
+def default_experiment(*, smooth: bool = True) -> MapExperiment:
     """Return the default: precipitation over the tropical Pacific on the last of 5 days, T31L8.
 
-    With `smooth`, the switches of the physics have their suggested widths.
+    With `smooth`, the switches of the physics have their suggested widths, so that a derivative
+    sees what a finite change gains by switching; else they are exact.
     """
     model = build_model("T31L8", smooth=smooth)
     target = mean("precipitation_flux", region="tropical_pacific", days=last(1))
@@ -46,8 +53,8 @@ def default_experiment(*, smooth: bool = False) -> MapExperiment:
     return MapExperiment(run, default_inputs(model), target, (SEA_SURFACE_TEMPERATURE,))
 
 
-def read_experiment(path: str | Path) -> MapExperiment:
-    """Return the experiment of a TOML file.
+def read_experiment(path: str | Path, *, smooth: bool | None = None) -> MapExperiment:
+    """Return the experiment of a TOML file; `smooth` as in `load_with_switches`.
 
     Tables of the model as in `jcm.config.load_experiment`; `[target]` as in `target_from_table`;
     `[sensitivity]` with `wrt`, a list of names of inputs, default sea surface temperature.
@@ -59,7 +66,7 @@ def read_experiment(path: str | Path) -> MapExperiment:
     ValueError
         If a key or a value is not valid.
     """
-    experiment = load_experiment(path)
+    experiment = load_with_switches(path, smooth)
     refuse_unknown(experiment.sensitivity, ("wrt",), "sensitivity")
     target = target_from_table(experiment.target)
     wrt = experiment.sensitivity.get("wrt", [SEA_SURFACE_TEMPERATURE])
@@ -69,6 +76,29 @@ def read_experiment(path: str | Path) -> MapExperiment:
             f"got {wrt!r}")
     run, inputs = built_run(experiment, target.variables, "a sensitivity")
     return MapExperiment(run, inputs, target, tuple(wrt))
+
+
+def load_with_switches(path: str | Path, smooth: bool | None) -> ExperimentFile:
+    """Return the experiment of a file with the switches that are asked for.
+
+    Parameters
+    ----------
+    path
+        The file.
+    smooth
+        Smooth or exact switches. None: those of `smooth` in `[model]`; a file that says nothing
+        has smooth ones.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `jcm.config.load_experiment`.
+    """
+    experiment = load_experiment(path)
+    if smooth is None:
+        smooth = experiment.model.smooth if "smooth" in experiment.model.model_fields_set else True
+    model = experiment.model.model_copy(update={"smooth": smooth})
+    return experiment.model_copy(update={"model": model})
 
 
 def built_run(

@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jcm.files import checked, replacing
+from jcm_sensitivity.plot import colour_bar
 
 #: Colours of the terms of energy and of water; Okabe and Ito (2008), readable by the colour blind.
 COLOURS = ("#0072B2", "#D55E00", "#009E73")
@@ -60,8 +61,7 @@ def _section(figure: Figure, axes: Axes, field: xr.DataArray) -> None:
         np.ma.masked_invalid(field.values), cmap="RdBu_r", vmin=-1.5, vmax=1.5)
     axes.set(ylim=(1, 0), xlim=(-90, 90), xlabel="latitude [degrees north]", ylabel="sigma [1]")
     axes.set_xticks(np.arange(-90, 91, 30))
-    bar = figure.colorbar(mesh, ax=axes, extend="both")
-    bar.set_label("1: all of it; 0: nothing")
+    colour_bar(figure, mesh, field.values, "1: all of it; 0: nothing", ax=axes)
 
 
 def _edges(centres: np.ndarray, ends: tuple[float, float]) -> np.ndarray:

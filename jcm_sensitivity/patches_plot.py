@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from jcm.files import checked, replacing
 from jcm_sensitivity.maps import UNIT_AREA_NAME
-from jcm_sensitivity.plot import coastlines, colour_limit
+from jcm_sensitivity.plot import coastlines, colour_bar, colour_limit
 from jcm_sensitivity.regions import Region
 
 #: Degrees around the patches that the maps show.
@@ -102,18 +102,19 @@ def plot_patch_maps(
             ("adjoint map smoothed with the patches", part["adjoint_map_smoothed"]),
             (f"map rebuilt from patches of +-{size:g} K", part["patch_map"])]  # fmt: skip
     figure = Figure(figsize=(8.5, 9), layout="constrained")
-    limit, clipped = colour_limit(part["adjoint_map"].values)
-    shared, beyond = colour_limit(np.nan_to_num(np.stack([x.values for _, x in maps[1:]])))
+    own = part["adjoint_map"].values
+    shared = np.nan_to_num(np.stack([x.values for _, x in maps[1:]]))
     all_axes = figure.subplots(3, 1, sharex=True, sharey=True)
-    for axes, (title, field), (top, extend) in zip(
-            all_axes, maps, [(limit, clipped), (shared, beyond), (shared, beyond)], strict=True):
+    for axes, (title, field), values in zip(all_axes, maps, [own, shared, shared], strict=True):
+        top = colour_limit(values)
         mesh = axes.pcolormesh(
             field["lon"], field["lat"], field, cmap="RdBu_r", vmin=-top, vmax=top)
         _frame(axes, part, region)
         axes.set_title(title, fontsize=10)
-        bar = figure.colorbar(
-            mesh, ax=axes, pad=0.01, aspect=14, extend="both" if extend else "neither")
-        bar.set_label(f"{_units(part)} K-1\n{UNIT_AREA_NAME}-1", fontsize=8)
+        bar = colour_bar(
+            figure, mesh, values, f"{_units(part)} K-1\n{UNIT_AREA_NAME}-1", ax=axes, pad=0.01,
+            aspect=14)
+        bar.ax.yaxis.label.set_fontsize(8)
         bar.ax.tick_params(labelsize=8)
     figure.suptitle(f"{_title(part)}\nmean of {part.sizes['state']} initial states", fontsize=11)
     return _write(figure, path)

@@ -5,6 +5,7 @@ of 1:110 million, packaged as `coastline_110m.npz`.
 """
 
 from pathlib import Path
+from typing import Any
 
 import cartopy.crs as ccrs
 import numpy as np
@@ -13,6 +14,7 @@ from cartopy.mpl.geoaxes import GeoAxes
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
+from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 
 from jcm.data import data_path
@@ -62,7 +64,7 @@ def plot_map(
     """
     field = checked_map(field)
     figure, _ = map_figure(
-        field, colour_limit(field.values), region=region, title=title, significant=significant)
+        field, field.values, region=region, title=title, significant=significant)
     path = Path(path)
     with replacing(path) as part:
         FigureCanvasAgg(figure).print_png(part, metadata={"Software": "jcm_sensitivity"})
@@ -86,8 +88,9 @@ def checked_map(field: xr.DataArray) -> xr.DataArray:
 
 
 def map_figure(
-    field: xr.DataArray, limits: tuple[float, bool], *, region: Region | None = None,
-    title: str | None = None, significant: xr.DataArray | None = None,
+    field: xr.DataArray, values: np.ndarray, *, limit: float | None = None,
+    region: Region | None = None, title: str | None = None,
+    significant: xr.DataArray | None = None,
 ) -> tuple[Figure, QuadMesh]:  # fmt: skip
     """Return the figure of a map, and the cells that carry its colours.
 
@@ -95,8 +98,10 @@ def map_figure(
     ----------
     field, region, title, significant
         As for `plot_map`.
-    limits
-        Value of the strongest colour, and whether others exceed it; see `colour_limit`.
+    values
+        All values that the colours shall show, those of other pictures included.
+    limit
+        Value of the strongest colour; default `colour_limit` of the values.
 
     Raises
     ------
@@ -105,13 +110,41 @@ def map_figure(
     """
     figure = Figure(figsize=(11, 6.2), layout="constrained")
     axes = map_axes(figure)
-    mesh = draw_map(axes, field, limits[0], region=region, significant=significant)
-    bar = figure.colorbar(
-        mesh, ax=axes, orientation="horizontal", shrink=0.6, aspect=40, pad=0.03,
-        extend="both" if limits[1] else "neither")  # fmt: skip
-    bar.set_label(f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', '1')}]")
+    mesh = draw_map(axes, field, limit or colour_limit(values), region=region,
+                    significant=significant)  # fmt: skip
+    colour_bar(
+        figure, mesh, values,
+        f"{field.attrs.get('long_name', field.name)} [{field.attrs.get('units', '1')}]", ax=axes,
+        orientation="horizontal", shrink=0.6, aspect=40, pad=0.03)
     axes.set_title(title or str(field.attrs.get("long_name", field.name)), fontsize=11)
     return figure, mesh
+
+
+def colour_bar(
+    figure: Figure, mesh: QuadMesh, values: np.ndarray, label: str, **options: Any
+) -> Colorbar:
+    """Draw the bar of the colours; what exceeds them has an arrow, and its size in the label.
+
+    Parameters
+    ----------
+    figure, mesh
+        Where, and the cells that carry the colours.
+    values
+        All values that are shown with these colours; NaN is left out.
+    label
+        Quantity and units.
+    options
+        Of `Figure.colorbar`.
+    """
+    known = values[np.isfinite(values)]
+    bottom, top = mesh.get_clim()
+    low, high = (float(known.min()), float(known.max())) if known.size else (bottom, top)
+    ends = {(False, False): "neither", (True, False): "min", (False, True): "max",
+            (True, True): "both"}  # fmt: skip
+    beyond = [f"{x:.2g}" for x, out in ((low, low < bottom), (high, high > top)) if out]
+    bar = figure.colorbar(mesh, extend=ends[low < bottom, high > top], **options)
+    bar.set_label(label + (f"; arrows: to {' and '.join(beyond)}" if beyond else ""))
+    return bar
 
 
 def map_axes(figure: Figure, *position: int) -> GeoAxes:
@@ -160,18 +193,17 @@ def cells(values: np.ndarray) -> np.ndarray:
     return np.concatenate([values, values[:, :1]], axis=1)
 
 
-def colour_limit(values: np.ndarray) -> tuple[float, bool]:
-    """Return the largest value that has a colour of its own, and whether others exceed it.
+def colour_limit(values: np.ndarray) -> float:
+    """Return the largest value that has a colour of its own.
 
     A few cells may be far stronger than all others; colours resolve 99.8% of those that are not 0.
     """
     size = np.abs(values[values != 0])
     if not size.size:
-        return 1.0, False
+        return 1.0
     limit = float(np.quantile(size, RESOLVED))
     exponent = 10.0 ** np.floor(np.log10(limit) - 1)
-    limit = float(np.ceil(limit / exponent) * exponent)
-    return limit, bool(size.max() > limit)
+    return float(np.ceil(limit / exponent) * exponent)
 
 
 def coastlines() -> tuple[np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from jcm_calibrate.reports.plots_style import (
     plain,
     short,
 )
-from jcm_sensitivity.plot import checked_map, colour_limit, draw_map, map_axes
+from jcm_sensitivity.plot import checked_map, colour_bar, colour_limit, draw_map, map_axes
 
 #: Most data of a predictive plot with their names beneath.
 MOST_NAMES = 40
@@ -126,12 +126,12 @@ def plot_bias(before: xr.DataArray, after: xr.DataArray, *, title: str | None = 
             f"the maps before and after have different grids, {fields[0].shape} and "
             f"{fields[1].shape}; regrid one of them")
     known = (before + after).notnull().transpose("lat", "lon")
-    limit, clipped = colour_limit(np.stack([x.values for x in fields])[:, known.values])
+    values = np.stack([x.values for x in fields])[:, known.values]
     units = before.attrs.get("units", "1")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH + 1.5, 4.0), layout="constrained")
         panels = [map_axes(figure, 1, 2, k) for k in (1, 2)]
-        meshes = [draw_map(axes, x.where(known), limit)
+        meshes = [draw_map(axes, x.where(known), colour_limit(values))
                   for axes, x in zip(panels, fields, strict=True)]  # fmt: skip
         for axes, x, when in zip(panels, fields, ("before", "after"), strict=True):
             weight = np.cos(np.deg2rad(x.lat.values))[:, None] * known.values
@@ -139,10 +139,9 @@ def plot_bias(before: xr.DataArray, after: xr.DataArray, *, title: str | None = 
             mean = np.average(x.values, weights=weight)
             axes.set_title(
                 f"{when}: root mean square {error:.3g}, mean {mean:.3g} {units}", fontsize=9)
-        bar = figure.colorbar(
-            meshes[0], ax=panels, orientation="horizontal", shrink=0.5, aspect=40, pad=0.03,
-            extend="both" if clipped else "neither")  # fmt: skip
-        bar.set_label(f"model minus observations [{units}]")
+        colour_bar(
+            figure, meshes[0], values, f"model minus observations [{units}]", ax=panels,
+            orientation="horizontal", shrink=0.5, aspect=40, pad=0.03)
         figure.suptitle(plain(title or before.attrs.get("long_name", before.name or "")),
                         fontsize=10, y=1.0)  # fmt: skip
     return figure

@@ -23,7 +23,7 @@ from jcm_sensitivity.certificate import default_targets, inputs_of_interest
 from jcm_sensitivity.certify import certify
 from jcm_sensitivity.changes import members_of_groups, named_values
 from jcm_sensitivity.combinations import Target
-from jcm_sensitivity.commands.shared import errors_in_one_line, new_console
+from jcm_sensitivity.commands.shared import Switches, errors_in_one_line, new_console
 from jcm_sensitivity.experiment import read_experiment
 from jcm_sensitivity.hints import hint
 from jcm_sensitivity.indices import INDICES, index
@@ -61,9 +61,7 @@ def check_command(
     dtype: Annotated[
         str, typer.Option(help="Precision of the numbers: float64, or float32.")
     ] = "float64",
-    smooth: Annotated[
-        bool, typer.Option("--smooth", help="Smooth switches, without an experiment.")
-    ] = False,
+    smooth: Switches = None,
     directions: Annotated[
         int, typer.Option(help="How many random directions in all these inputs to add.")
     ] = 0,
@@ -123,13 +121,13 @@ def _check_places(files: dict[str, Path | None], store: Path | None) -> None:
 
 
 def _setup(
-    path: Path | None, grid: str, smooth: bool, dtype: Any
+    path: Path | None, grid: str, smooth: bool | None, dtype: Any
 ) -> tuple[Model, Inputs, dict[str, Target]]:
     """Return model, inputs in the precision, and the target of the experiment."""
     if path is None:
-        model = build_model(grid, smooth=smooth)
+        model = build_model(grid, smooth=smooth is not False)
         return model, default_inputs(model, dtype=dtype), {}
-    setup = read_experiment(path)
+    setup = read_experiment(path, smooth=smooth)
     inputs = jax.tree.map(
         lambda x: x.astype(dtype) if jax.numpy.issubdtype(x.dtype, np.floating) else x,
         setup.inputs)

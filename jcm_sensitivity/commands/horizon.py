@@ -12,6 +12,7 @@ from rich.table import Table
 
 from jcm.output import write_dataset
 from jcm_sensitivity.commands.shared import (
+    Switches,
     errors_in_one_line,
     new_console,
     positive_numbers,
@@ -61,10 +62,7 @@ def horizon_command(
         bool, typer.Option("--norms", help="Also the norm of the full gradient at three leads; one "
                            "adjoint run for each state and lead.")
     ] = False,
-    smooth: Annotated[
-        bool,
-        typer.Option("--smooth", help="Smooth the switches of the physics (default experiment)."),
-    ] = False,
+    smooth: Switches = None,
     write_default: Annotated[
         bool,
         typer.Option(

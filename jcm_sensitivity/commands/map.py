@@ -21,6 +21,7 @@ from jcm.parameters import extract, insert
 from jcm_sensitivity.adjoint import CompiledSensitivity, compile_sensitivity
 from jcm_sensitivity.animation import animate
 from jcm_sensitivity.commands.shared import (
+    Switches,
     errors_in_one_line,
     new_console,
     read_setup,
@@ -50,12 +51,7 @@ def map_command(
     output: Annotated[
         Path, typer.Option(help="Folder for sensitivity_map.nc and sensitivity_map.png.")
     ] = Path(),
-    smooth: Annotated[
-        bool,
-        typer.Option(
-            "--smooth", help="Smooth the switches of the physics, so that the gradient includes "
-            "what they do when they flip; in a file: [model] smooth = true."),
-    ] = False,
+    smooth: Switches = None,
     by_day: Annotated[
         bool,
         typer.Option(
@@ -73,11 +69,12 @@ def map_command(
         typer.Option(help="Largest memory, e.g. 2GiB; a smaller one takes more time."),
     ] = None,
     check: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--check", help="Compare with two more runs: input changed by -0.5 and +0.5 (K for "
-            "temperature) inside the region of the target."),
-    ] = False,
+            "--check/--no-check", help="Compare with two more runs: input changed by -0.5 and +0.5 "
+            "(K for temperature) inside the region of the target. Default: for a single initial "
+            "state.", show_default=False),
+    ] = None,
 ) -> None:
     """Map the sensitivity of a mean over a region to fields such as sea surface temperature."""
     with errors_in_one_line():
@@ -91,12 +88,12 @@ def map_command(
             if members > 1:
                 _ensemble(experiment, output, smooth, members, new_console())
             else:
-                _map(experiment, output, smooth, by_day, memory, check, new_console())
+                _map(experiment, output, smooth, by_day, memory, check is not False, new_console())
 
 
 def _map(
-    path: Path | None, output: Path, smooth: bool, by_day: bool, memory: str | None, check: bool,
-    console: Console,
+    path: Path | None, output: Path, smooth: bool | None, by_day: bool, memory: str | None,
+    check: bool, console: Console,
 ) -> None:  # fmt: skip
     begin = time.perf_counter()
     setup = _setup(path, smooth, output, console)
@@ -129,7 +126,9 @@ def _map(
         _check(console, gradient, setup, dataset)
 
 
-def _setup(path: Path | None, smooth: bool, output: Path, console: Console) -> MapExperiment:
+def _setup(
+    path: Path | None, smooth: bool | None, output: Path, console: Console
+) -> MapExperiment:
     setup = read_setup(path, smooth, console)
     console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
     output.mkdir(parents=True, exist_ok=True)
@@ -137,7 +136,7 @@ def _setup(path: Path | None, smooth: bool, output: Path, console: Console) -> M
 
 
 def _ensemble(
-    path: Path | None, output: Path, smooth: bool, members: int, console: Console
+    path: Path | None, output: Path, smooth: bool | None, members: int, console: Console
 ) -> None:
     """Map the mean over initial states, in batches that are kept until all are done."""
     setup = _setup(path, smooth, output, console)
@@ -153,7 +152,8 @@ def _ensemble(
     means = [field for field in _flat_maps(dataset) if str(field.name).endswith("_mean")]
     written = _write(dataset, means, output, setup)
     for field in means:
-        marked = dataset[str(field.name).replace("_mean", "_significant")]
+        marked = _significant(dataset, field)
+        assert marked is not None
         everywhere = integral(field)
         console.print(
             f"{field.attrs['long_name']}: integral {float(everywhere):.4g} "
@@ -170,11 +170,16 @@ def _write(
     written = [str(output / "sensitivity_map.nc")]
     for field in maps:
         path = output / _name(field, maps, "png")
-        significant = dataset.get(str(field.name).replace("_mean", "_significant"))
         plot_map(field, path, region=setup.target.region, title=_title(dataset, setup),
-                 significant=None if significant is field else significant)  # fmt: skip
+                 significant=_significant(dataset, field))  # fmt: skip
         written.append(str(path))
     return written
+
+
+def _significant(dataset: xr.Dataset, mean: xr.DataArray) -> xr.DataArray | None:
+    """Return the mask of significant cells that belongs to a mean over members, if it is one."""
+    name = str(mean.name)
+    return dataset[f"{name[:-5]}_significant"] if name.endswith("_mean") else None
 
 
 def _name(field: xr.DataArray, among: list[xr.DataArray], ending: str) -> str:

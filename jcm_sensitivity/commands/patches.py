@@ -14,6 +14,7 @@ from rich.table import Table
 
 from jcm.output import write_dataset
 from jcm_sensitivity.commands.shared import (
+    Switches,
     errors_in_one_line,
     new_console,
     positive_numbers,
@@ -65,10 +66,7 @@ def patches_command(
     spacing: Annotated[
         float, typer.Option(help="Days between the initial states.")
     ] = 5.0,
-    smooth: Annotated[
-        bool,
-        typer.Option("--smooth", help="Smooth the switches of the physics (default experiment)."),
-    ] = False,
+    smooth: Switches = None,
     store: Annotated[
         Path | None,
         typer.Option(

@@ -14,8 +14,7 @@ import xarray as xr
 from rich.console import Console
 from rich.table import Table
 
-from jcm.calendar import format_date
-from jcm.config import dotted_numbers, load_experiment
+from jcm.config import dotted_numbers
 from jcm.initial import default_inputs
 from jcm.model import build_model
 from jcm.output import to_dataset, write_dataset
@@ -23,9 +22,15 @@ from jcm.simulate import Inputs
 from jcm.variables import VARIABLES
 from jcm_sensitivity.change_files import change_dataset
 from jcm_sensitivity.changes import change_within, units_of
-from jcm_sensitivity.commands.shared import errors_in_one_line, new_console, status
+from jcm_sensitivity.commands.shared import Switches, errors_in_one_line, new_console, status
 from jcm_sensitivity.consistency import NEEDED, WATER, consistency
-from jcm_sensitivity.experiment import SEA_SURFACE_TEMPERATURE, built_run, refuse_unknown
+from jcm_sensitivity.experiment import (
+    SEA_SURFACE_TEMPERATURE,
+    built_run,
+    describe_run,
+    load_with_switches,
+    refuse_unknown,
+)
 from jcm_sensitivity.figures_consistency import plot_consistency
 from jcm_sensitivity.maps import note_on_switches
 from jcm_sensitivity.plot import plot_map
@@ -52,12 +57,10 @@ class ResponseExperiment(NamedTuple):
     @property
     def description(self) -> str:
         """The change, model and dates in words."""
-        model, start = self.run.model, format_date(int(self.inputs.forcing.start_day))
         parts = [f"{name} {size:+g} {units_of(self.inputs, name)}"
                  for name, size in self.change.items()]  # fmt: skip
         where = "everywhere" if self.region is None else f"in {self.region.description}"
-        return (f"{', '.join(parts)} {where}; {model.name}, preset {model.preset}, "
-                f"{self.run.days:g} days from {start}")  # fmt: skip
+        return f"{', '.join(parts)} {where}; {describe_run(self.run, self.inputs)}"
 
     def arrays(self) -> dict[str, Any]:
         """Return the changes as `response` takes them."""
@@ -79,6 +82,7 @@ def response_command(
     output: Annotated[
         Path, typer.Option(help="Folder for response.nc, consistency.nc and the pictures.")
     ] = Path(),
+    smooth: Switches = None,
 ) -> None:
     """Show how all fields respond to a small change of the sea surface, a parameter, the state.
 
@@ -88,19 +92,19 @@ def response_command(
     of pressure, and whether energy and water add up.
     """
     with errors_in_one_line():
-        _response(experiment, output, new_console())
+        _response(experiment, output, smooth, new_console())
 
 
-def default_response() -> ResponseExperiment:
+def default_response(*, smooth: bool = True) -> ResponseExperiment:
     """Return the default: sea surface temperature +1 K in Nino 3.4, 5 days, T31L8."""
-    model = build_model("T31L8")
+    model = build_model("T31L8", smooth=smooth)
     return ResponseExperiment(
         model_experiment(model, days=5, every=1), default_inputs(model),
         {SEA_SURFACE_TEMPERATURE: 1.0}, REGIONS["nino34"])
 
 
-def read_response(path: str | Path) -> ResponseExperiment:
-    """Return the experiment of a TOML file.
+def read_response(path: str | Path, *, smooth: bool | None = None) -> ResponseExperiment:
+    """Return the experiment of a TOML file; `smooth` as in `load_with_switches`.
 
     Tables of the model as in `jcm.config.load_experiment`; `[response]` with `change`, a table of
     names and numbers, and `region`, default everywhere. Variables of `[run]` are observed beside
@@ -113,7 +117,7 @@ def read_response(path: str | Path) -> ResponseExperiment:
     ValueError
         If a key or a value is not valid.
     """
-    experiment = load_experiment(path)
+    experiment = load_with_switches(path, smooth)
     table = experiment.response
     refuse_unknown(table, ("change", "region"), "response")
     sizes = table.get("change", {})
@@ -133,10 +137,11 @@ def read_response(path: str | Path) -> ResponseExperiment:
     return ResponseExperiment(run, inputs, change, where)
 
 
-def _response(path: Path | None, output: Path, console: Console) -> None:
+def _response(path: Path | None, output: Path, smooth: bool | None, console: Console) -> None:
     begin = time.perf_counter()
     with status(console, "Building the model and its initial state"):
-        setup = default_response() if path is None else read_response(path)
+        setup = (default_response(smooth=smooth is not False) if path is None
+                 else read_response(path, smooth=smooth))
         changes = setup.arrays()
     console.print(f"Change: {setup.description}", soft_wrap=True)
     output.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,23 @@
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import typer
 from rich.console import Console
 
 from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+
+#: The same option of every command; None: what the experiment file says, else smooth.
+Switches = Annotated[
+    bool | None,
+    typer.Option(
+        "--smooth/--exact",
+        help="Smooth switches of the physics, so that a derivative sees what a finite change gains "
+        "by switching, or exact ones, for the derivative between switches. Default: what the "
+        "file says with smooth = true or false in [model], else smooth.", show_default=False),
+]
 
 
 def new_console() -> Console:
@@ -35,19 +46,18 @@ def errors_in_one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def read_setup(path: Path | None, smooth: bool, console: Console) -> MapExperiment:
-    """Return the experiment of a file, or the default one.
+def read_setup(path: Path | None, smooth: bool | None, console: Console) -> MapExperiment:
+    """Return the experiment of a file, or the default one, with the switches asked for.
 
     Raises
     ------
     ValueError
-        If smooth switches are asked for beside a file, or the file is not valid.
+        If the file is not valid.
     """
-    if smooth and path is not None:
-        raise ValueError(
-            "--smooth is for the default experiment; in a file, set smooth = true in [model]")
     with status(console, "Building the model and its initial state"):
-        return default_experiment(smooth=smooth) if path is None else read_experiment(path)
+        if path is None:
+            return default_experiment(smooth=smooth is not False)
+        return read_experiment(path, smooth=smooth)
 
 
 def positive_numbers(option: str, text: str) -> list[float]:

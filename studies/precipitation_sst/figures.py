@@ -18,7 +18,7 @@ from jcm.constants import DAY
 from jcm.model import Model
 from jcm_sensitivity.animation import animate
 from jcm_sensitivity.figures_consistency import COLOURS, plot_consistency
-from jcm_sensitivity.plot import coastlines, colour_limit
+from jcm_sensitivity.plot import coastlines, colour_bar, colour_limit
 from jcm_sensitivity.regions import REGIONS
 
 Results = dict[tuple[str, ...], list[Files]]
@@ -118,7 +118,8 @@ def draw_maps(plan: Plan, model: Model, results: Results, target: int, path: Pat
             lasting = np.cumsum(gradients(files, target), axis=1)[:, lead - 1]
             values = np.stack([each["value"][target] for each in files])
             maps.append(map_of(model, lasting, values, name))
-        limit, clipped = colour_limit(np.stack([each[f"{MAP}_mean"].values for each in maps]))
+        shown = np.stack([each[f"{MAP}_mean"].values for each in maps])
+        limit = colour_limit(shown)
         for row, (season, each) in enumerate(zip(plan.seasons, maps, strict=True)):
             axes = panels[row, column]
             mesh = paint(axes, view, each[f"{MAP}_mean"].values, model, limit)
@@ -127,9 +128,9 @@ def draw_maps(plan: Plan, model: Model, results: Results, target: int, path: Pat
             outline(axes, view, name)
             since = "on the last day" if lead == 1 else f"for the last {lead} days"
             axes.set_title(f"{MONTHS[season]}, sea warmer {since}", fontsize=10)
-        bar = figure.colorbar(mesh, ax=panels[:, column], orientation="horizontal", shrink=0.8,
-                              aspect=40, extend="both" if clipped else "neither")  # fmt: skip
-        bar.set_label(str(maps[0][f"{MAP}_mean"].attrs["units"]))
+        colour_bar(
+            figure, mesh, shown, str(maps[0][f"{MAP}_mean"].attrs["units"]), ax=panels[:, column],
+            orientation="horizontal", shrink=0.8, aspect=40)
     figure.suptitle(
         f"Sensitivity of rain over the {words} (dashed) to sea surface temperature, mean of "
         f"{plan.members} states; points: significant")
@@ -217,7 +218,8 @@ def draw_air(plan: Plan, model: Model, results: Results, path: Path) -> None:
         changes = {season: {
             v: mean_change(results["response", "smooth", season], name, v)[-SETTLED:].mean(axis=0).T
             for v in (RAIN, *WIND, PRESSURE)} for season in plan.seasons}
-        limit, _ = colour_limit(np.stack([DAY * x[RAIN] for x in changes.values()]))
+        shown = np.stack([DAY * x[RAIN] for x in changes.values()])
+        limit = colour_limit(shown)
         view = VIEWS[name]
         longitude = longitudes(view, model.grid.longitude)
         order = np.argsort(longitude)
@@ -240,7 +242,7 @@ def draw_air(plan: Plan, model: Model, results: Results, path: Path) -> None:
             frame(axes, view)
             axes.set_title(f"{MONTHS[season]}: sea 1 K warmer over the {words}", fontsize=10,
                            loc="left")  # fmt: skip
-        figure.colorbar(mesh, ax=list(row), extend="both", label="rain [mm day-1]")
+        colour_bar(figure, mesh, shown, "rain [mm day-1]", ax=list(row))
     figure.suptitle("First-order response on days 6-10: rain (colours), wind near the surface "
                     "(arrows), surface pressure (lines, Pa)")  # fmt: skip
     save(figure, path)
@@ -268,7 +270,7 @@ def draw_animation(plan: Plan, model: Model, results: Results, path: Path) -> No
     field = xr.concat(maps, dim="lead").assign_coords(lead=leads)
     field = field.assign_attrs(
         units=units, long_name="sensitivity to a sea that is warmer on one day")
-    limit, _ = colour_limit(np.stack([x.values for x in maps[1:4]]))
+    limit = colour_limit(np.stack([x.values for x in maps[1:4]]))
     animate(field, path, region=REGIONS[name], limit=limit,
             title=f"Rain over the {TARGETS[name]}, {MONTHS[season]}")  # fmt: skip
 

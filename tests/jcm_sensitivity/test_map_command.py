@@ -6,15 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import SST, cheap_inputs, mirror
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import jcm
 from jcm_sensitivity import cli, last, mean, region
+from jcm_sensitivity.commands import map as map_module
 from jcm_sensitivity.commands import shared
 from jcm_sensitivity.experiment import (
     MapExperiment,
     default_experiment,
+    load_with_switches,
     read_experiment,
     target_from_table,
 )
@@ -28,8 +32,47 @@ def quick(monkeypatch):
     model = jcm.build_model("T21L8")
     target = mean("precipitation_flux", region=region("tropical_pacific"), days=last(1))
     setup = MapExperiment(mirror(model), cheap_inputs(model), target, (SST,))
-    monkeypatch.setattr(shared, "default_experiment", lambda smooth=False: setup)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth=True: setup)
     return setup
+
+
+@pytest.fixture
+def pictures(monkeypatch):
+    """The figures that are drawn, in their order."""
+    found = []
+    write = FigureCanvasAgg.print_png
+
+    def print_png(canvas, *arguments, **options):
+        found.append(canvas.figure)
+        return write(canvas, *arguments, **options)
+
+    monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
+    return found
+
+
+def stippled(figure):
+    """Return how many points a figure has."""
+    return sum(len(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "o")
+
+
+def test_map_of_a_single_state_has_no_stippling(quick, tmp_path, pictures):
+    assert invoke("map", "--output", tmp_path).exit_code == 0
+    [figure] = pictures
+    assert stippled(figure) == 0
+
+
+def test_map_of_members_is_stippled_exactly_where_its_file_says(
+    quick, tmp_path, pictures, monkeypatch
+):
+    monkeypatch.setattr(map_module, "initial_states", lambda model, inputs, members, days: [
+        inputs for _ in range(members)])
+    result = invoke("map", "--members", 2, "--output", tmp_path)
+    assert result.exit_code == 0, result.output
+    with xr.open_dataset(tmp_path / "sensitivity_map.nc") as dataset:
+        marked = dataset["sensitivity_to_sea_surface_temperature_significant"].values
+    [figure] = pictures
+    assert stippled(figure) == np.count_nonzero(marked)
+    assert 0 < np.count_nonzero(marked) < marked.size
 
 
 def invoke(*arguments):
@@ -72,8 +115,9 @@ def test_map_says_what_it_found(quick, tmp_path):
         assert words in output, output
 
 
-def test_check_compares_with_two_runs(quick, tmp_path):
-    output = invoke("map", "--check", "--output", tmp_path).output
+def test_map_is_checked_against_two_runs_unless_told_otherwise(quick, tmp_path):
+    assert "central difference" not in invoke("map", "--no-check", "--output", tmp_path).output
+    output = invoke("map", "--output", tmp_path).output
     numbers = re.search(r"central difference (\S+), adjoint (\S+) mm day-1 K-1", output)
     # Precipitation is linear in the input here.
     np.testing.assert_allclose(float(numbers[1]), float(numbers[2]), rtol=1e-4)
@@ -87,7 +131,7 @@ def test_map_is_a_subcommand():
 def test_default_is_the_tropical_pacific_on_the_last_of_five_days(monkeypatch):
     monkeypatch.setattr("jcm_sensitivity.experiment.default_inputs", cheap_inputs)
     setup = default_experiment()
-    assert setup.run.model.name == "T31L8"
+    assert setup.run.model.name == "T31L8" and setup.run.model.physics.smooth
     assert (setup.run.days, setup.run.every) == (5, 1)
     assert (setup.target.days, setup.target.region) == (last(1), region("tropical_pacific"))
     assert setup.wrt == (SST,)
@@ -105,6 +149,25 @@ def test_experiment_is_read_from_a_file(tmp_path):
     assert setup.target.region.area == region("tropical_pacific").area
     assert setup.wrt == ("parameters.convection.relaxation_time",)
     assert setup.run.observe == ("air_temperature",)
+
+
+@pytest.mark.parametrize(
+    ("line", "flag", "smooth"),
+    [("", None, True), ("smooth = false", None, False), ("smooth = true", None, True),
+     ("smooth = false", True, True), ("smooth = true", False, False), ("", False, False)])
+def test_switches_are_those_of_the_flag_else_of_the_file_else_smooth(tmp_path, line, flag, smooth):
+    path = written_toml(tmp_path, model=f'grid = "T21L8"\n{line}')
+    assert load_with_switches(path, flag).model.smooth is smooth
+
+
+def test_every_command_takes_the_same_switches():
+    commands = get_command(cli.app).commands
+    options = [
+        [(x.help, x.default, x.opts, x.secondary_opts) for x in command.params
+         if x.name == "smooth"] for command in commands.values()]
+    assert len(options) >= 5
+    assert options[0][0][2:] == (["--smooth"], ["--exact"])
+    assert all(x == options[0] for x in options)
 
 
 def test_documented_example_is_valid(monkeypatch):

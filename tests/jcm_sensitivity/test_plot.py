@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from jcm.grid import make_grid
 from jcm_sensitivity import plot_map, region
-from jcm_sensitivity.plot import coastlines, colour_limit
+from jcm_sensitivity.plot import coastlines, colour_limit, map_figure
 
 
 def field(values=None, name="T21"):
@@ -56,9 +56,42 @@ def test_map_of_zeros_can_be_drawn(tmp_path):
 
 def test_colours_resolve_all_but_a_few_extreme_cells():
     values = np.ones(10000)
-    assert colour_limit(values) == (1.0, False)
+    assert colour_limit(values) == 1.0
     values[:3] = 1000.0
-    assert colour_limit(values) == (1.0, True)
+    assert colour_limit(values) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("extremes", "arrows", "said"),
+    [
+        ((-1.0, 1.0), "neither", ""),
+        ((-1.0, 40.0), "max", "; arrows: to 40"),
+        ((-30.0, 1.0), "min", "; arrows: to -30"),
+        ((-30.0, 40.0), "both", "; arrows: to -30 and 40"),
+    ],
+)
+def test_bar_of_colours_reaches_the_strongest_value_or_says_what_exceeds_it(
+    extremes, arrows, said
+):
+    values = np.ones((32, 64))
+    values[:16], values[0, 0], values[-1, 0] = -1.0, *extremes
+    mesh = map_figure(field(values), values)[1]
+    assert mesh.colorbar.extend == arrows
+    assert mesh.colorbar.ax.get_xlabel() == f"a test [K]{said}"
+
+
+def points(figure):
+    """Return the number of points of stippling in a figure."""
+    return sum(len(line.get_xdata()) for axes in figure.axes for line in axes.lines
+               if line.get_marker() == "o")
+
+
+def test_points_are_exactly_the_significant_cells():
+    mask = xr.zeros_like(field(), dtype=int)
+    mask[10:14, 5:9] = 1
+    assert points(map_figure(field(), field().values)[0]) == 0
+    assert points(map_figure(field(), field().values, significant=mask)[0]) == 16
+    assert points(map_figure(field(), field().values, significant=0 * mask)[0]) == 0
 
 
 def test_coastlines_come_with_the_package():

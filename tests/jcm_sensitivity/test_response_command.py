@@ -46,7 +46,7 @@ def written(setup, tmp_path_factory):
     """Folder and output of the command with that run."""
     folder = tmp_path_factory.mktemp("response") / "new"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "default_response", lambda: setup)
+        patch.setattr(command, "default_response", lambda smooth=True: setup)
         result = invoke("--output", folder)
     assert result.exit_code == 0, result.output
     return folder, result.output
