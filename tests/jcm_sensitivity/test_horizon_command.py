@@ -58,7 +58,7 @@ def setup(monkeypatch):
 
 @pytest.fixture
 def invoke(setup, monkeypatch):
-    monkeypatch.setattr(shared, "default_experiment", lambda smooth=False: setup)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth=True: setup)
     app = typer.Typer()
     app.command()(command.horizon_command)
     return lambda *arguments: CliRunner().invoke(app, [str(x) for x in arguments])

@@ -321,7 +321,7 @@ def known_setup(monkeypatch):
     monkeypatch.setattr(check_module, "_setup", lambda *_: (MODEL, INPUTS, {}))
     known = MapExperiment(RUN, INPUTS, js.mean("precipitation_flux", region="sahel"), (SST,))
     monkeypatch.setattr(
-        "jcm_sensitivity.commands.shared.default_experiment", lambda smooth=False: known)
+        "jcm_sensitivity.commands.shared.default_experiment", lambda smooth=True: known)
 
 
 @pytest.mark.parametrize(("option", "words"), [
@@ -349,7 +349,7 @@ def test_certificate_is_refused_before_it_takes_an_hour(
     (("--members", "0"), ("--members is a positive number", "got 0")),
     (("--members", "2", "--check"), ("go without --by-day, --memory and --check",)),
     (("--by-day",), ("need a run of the model",)),
-    (("--smooth", "none.toml"), ("--smooth is for the default experiment", "smooth = true")),
+    (("none.toml",), ("none.toml",)),
 ])  # fmt: skip
 def test_option_of_map_without_meaning_is_one_line(option, words, known_setup, tmp_path):
     assert_refused(invoke("map", *option, "--output", tmp_path), *words)
