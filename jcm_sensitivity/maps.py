@@ -94,8 +94,9 @@ def note_on_switches(model: Model) -> str:
         return ""
     return (
         "Exact switches: this is the derivative between switches; what a finite change gains or "
-        "loses by switching, such as the onset of convection, is not in it. A model built with "
-        "smooth = true includes it if its widths are wide enough; `--check` tells.")
+        "loses by switching, such as the onset of convection, is not in it. Smooth switches "
+        "(--smooth, or build_model(..., smooth=True)) include it if their widths are wide enough; "
+        "the check against two runs tells.")
 
 
 def _whole(

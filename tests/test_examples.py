@@ -22,6 +22,8 @@ EXAMPLES = ROOT / "docs" / "examples"
 README, TUTORIAL = ROOT / "README.md", ROOT / "docs" / "tutorial.md"
 CALIBRATION, ENSEMBLES = ROOT / "docs" / "calibration.md", ROOT / "docs" / "ensembles.md"
 REFERENCE = ROOT / "docs" / "reference.md"
+#: First line of a block that needs the one above.
+CONTINUES = "# continues the block above"
 #: Fence, language, content and fence of a block of code.
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
@@ -101,8 +103,36 @@ def output_of(document: Path, folder: Path) -> str:
     return assert_runs(script, folder).stdout
 
 
-def test_python_in_the_readme_runs(tmp_path):
-    output_of(README, tmp_path)
+def programs_of(text: str) -> list[str]:
+    """Return the Python of a document as users copy it: a block, with those that continue it."""
+    programs: list[str] = []
+    for block in BLOCK.finditer(text):
+        if block[1] != "python":
+            continue
+        if block[2].startswith(CONTINUES):
+            programs[-1] += block[2]
+        else:
+            programs.append(block[2])
+    return programs
+
+
+README_PROGRAMS = programs_of(README.read_text())
+
+
+@pytest.mark.parametrize("number", range(len(README_PROGRAMS)))
+def test_python_of_the_readme_runs_as_a_user_copies_it(number, tmp_path):
+    script = tmp_path / f"block_{number}.py"
+    script.write_text(README_PROGRAMS[number])
+    printed = assert_runs(script, tmp_path).stdout
+    if found := re.search(r"absorptivity (\S+) \+- (\S+), truth (\S+)", printed):
+        value, error, truth = map(float, found.groups())
+        assert abs(value - truth) < 3 * error < 0.1 * truth
+    assert ("absorptivity" in printed) == ("minimise" in README_PROGRAMS[number])
+
+
+def test_a_block_that_continues_another_is_joined_to_it():
+    text = f"```python\na\n```\n```python\nb\n```\n```python\n{CONTINUES}\nc\n```\n"
+    assert programs_of(text) == ["a\n", f"b\n{CONTINUES}\nc\n"]
 
 
 def assert_prints_what_it_says(document: Path, printed: str, least: int) -> None:

@@ -85,6 +85,10 @@ def horizon_command(
             return
         sizes = {"leads": sorted(positive_numbers("--leads", leads)),
                  "amplitudes": sorted(positive_numbers("--amplitudes", amplitudes))}  # fmt: skip
+        if not tolerance > 0:
+            raise ValueError(f"--tolerance is a positive number; got {tolerance:g}")
+        if states < 1:
+            raise ValueError(f"--states is a positive number of initial states; got {states}")
         setup = read_setup(experiment, smooth, console)
         _horizon(setup, output, states, spacing, sizes, tolerance, norms, console)
 

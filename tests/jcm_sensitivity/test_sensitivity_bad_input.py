@@ -366,8 +366,8 @@ def test_file_in_place_of_the_output_folder_is_named(command, known_setup, tmp_p
 @pytest.mark.parametrize(("option", "words"), [
     (("--leads", "1,two"), ("--leads is a list of positive numbers", "'1,two'")),
     (("--amplitudes", "-1"), ("--amplitudes is a list of positive numbers", "'-1'")),
-    (("--states", "0"), ("positive number of initial states", "got 0")),
-    (("--tolerance", "0"), ("tolerance is positive", "got 0")),
+    (("--states", "0"), ("--states is a positive number of initial states", "got 0")),
+    (("--tolerance", "0"), ("--tolerance is a positive number", "got 0")),
 ])  # fmt: skip
 def test_option_without_meaning_is_one_line(option, words, known_setup, tmp_path):
     assert_refused(invoke("horizon", *option, "--output", tmp_path), *words)
