@@ -58,8 +58,8 @@ def run(
 ) -> None:
     """Integrate and write fields.nc and run.json; `jcm resume` goes on after an interruption."""
     with _one_line_errors(output):
+        from jcm.build import build
         from jcm.checks import check_directory
-        from jcm.config import build
         from jcm.run import run as integrate
 
         check_directory(output)
@@ -167,7 +167,7 @@ def speedy() -> None:
 
 def description(experiment: "Experiment") -> dict[str, Any]:
     """Return what there is to know of a model, ready for JSON."""
-    from jcm.config import build_structure
+    from jcm.build import build_structure
     from jcm.options import DESCRIPTIONS, PRESET_PARAMETERS, PRESETS
     from jcm.parameters import descriptions, get
     from jcm.provenance import package_version, parameter_hash

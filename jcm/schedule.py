@@ -6,8 +6,9 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import numpy as np
 
+from jcm.arguments import check_pressure_levels
 from jcm.model import Model
-from jcm.output import PRESSURE, check_pressure_levels, first_day
+from jcm.output import PRESSURE, first_day
 from jcm.simulate import Inputs, simulate, whole_steps
 from jcm.variables import VARIABLES, Variable
 

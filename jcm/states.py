@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jcm.calendar import date_of
 from jcm.data import data_names, data_path
+from jcm.phases import date_of
 from jcm.state import Prognostics
 
 UNITS = {

@@ -75,7 +75,7 @@ def model_names(texts: Sequence[str]) -> tuple[str, ...]:
         If a grid or a number of layers is unknown.
     """
     resolutions = [parse_resolution(part) for part in _parts(texts)]
-    return tuple(dict.fromkeys(f"{grid.name}L{levels.count}" for grid, levels in resolutions))
+    return tuple(dict.fromkeys(f"{grid.name}L{layers}" for grid, layers in resolutions))
 
 
 def numbers(option: str, texts: Sequence[str], kind: Callable[[str], T]) -> tuple[T, ...]:

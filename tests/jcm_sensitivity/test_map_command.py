@@ -11,13 +11,13 @@ from typer.testing import CliRunner
 
 import jcm
 from jcm_sensitivity import cli, last, mean, region
-from jcm_sensitivity.commands import shared
 from jcm_sensitivity.experiment import (
     MapExperiment,
     default_experiment,
     read_experiment,
     target_from_table,
 )
+from jcm_sensitivity.work import shared
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "map.toml"
 

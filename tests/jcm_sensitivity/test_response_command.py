@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 import jcm
 from jcm_sensitivity import REGIONS
-from jcm_sensitivity.commands import response as command
 from jcm_sensitivity.consistency import NEEDED, WATER
 from jcm_sensitivity.runs import Experiment
 from jcm_sensitivity.tangent import response
+from jcm_sensitivity.work import response as command
 
 MODEL = jcm.build_model("T21L8")
 

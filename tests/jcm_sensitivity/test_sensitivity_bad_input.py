@@ -19,8 +19,8 @@ from typer.testing import CliRunner, Result
 import jcm
 import jcm_sensitivity as js
 from jcm_sensitivity import adjoint, cli
-from jcm_sensitivity.commands import check as check_module
 from jcm_sensitivity.experiment import MapExperiment
+from jcm_sensitivity.work import check as check_module
 
 MODEL = jcm.build_model("T21L8")
 INPUTS = cheap_inputs(MODEL)
@@ -321,7 +321,7 @@ def known_setup(monkeypatch):
     monkeypatch.setattr(check_module, "_setup", lambda *_: (MODEL, INPUTS, {}))
     known = MapExperiment(RUN, INPUTS, js.mean("precipitation_flux", region="sahel"), (SST,))
     monkeypatch.setattr(
-        "jcm_sensitivity.commands.shared.default_experiment", lambda smooth=False: known)
+        "jcm_sensitivity.work.shared.default_experiment", lambda smooth=False: known)
 
 
 @pytest.mark.parametrize(("option", "words"), [
