@@ -12,7 +12,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from jcm.structure import check_structure
+from jcm.data import packaged_states
+from jcm.structure import Structure, check_structure, steps_of_outputs
 from jcm.tables import Experiment, RunTable
 from jcm.variables import VARIABLES
 
@@ -87,6 +88,27 @@ def model_arguments(experiment: Experiment) -> dict[str, Any]:
     return table
 
 
+def check_run(experiment: Experiment) -> None:
+    """Refuse a run whose lengths or initial state cannot be, before its model is built.
+
+    Raises
+    ------
+    ValueError
+        If days, interval of output and time step do not fit, or there is no packaged state.
+    """
+    structure, run = _structure(experiment), experiment.run
+    if not isinstance(run.every, str):
+        steps_of_outputs(structure.time_step, run.days, run.every)
+    if experiment.state.kind == "spun-up":
+        packaged_states(structure.name)
+
+
+def _structure(experiment: Experiment) -> Structure:
+    arguments = model_arguments(experiment)
+    del arguments["smooth"]
+    return check_structure(**arguments)
+
+
 def stored_experiment(record: Mapping[str, Any]) -> Experiment:
     """Return the experiment of a record.
 
@@ -134,9 +156,7 @@ def dotted_numbers(
 def _check_together(experiment: Experiment, label: str) -> None:
     """Refuse keys that contradict each other, or that would have no effect."""
     forcing, run = experiment.forcing, experiment.run
-    structure = model_arguments(experiment)
-    del structure["smooth"]
-    check_structure(**structure)
+    _structure(experiment)
     # Only whether they are numbers: names and bounds are known when the model is built.
     dict(dotted_numbers(experiment.parameters, of="parameters"))
     needs = {

@@ -29,6 +29,11 @@ class Structure(NamedTuple):
     time_step: float
     options: Options
 
+    @property
+    def name(self) -> str:
+        """Truncation and number of layers, e.g. T31L8."""
+        return f"{self.grid.name}L{len(self.half_levels) - 1}"
+
 
 def check_structure(
     grid: str,
@@ -74,3 +79,35 @@ def default_time_step(truncation: int) -> float:
     limit = LONGEST_STEP * min(1.0, LONGEST_STEP_TRUNCATION / truncation)
     return next(
         float(step) for step in range(int(limit), 0, -1) if SHORTWAVE_INTERVAL % step == 0)
+
+
+def count_steps(time_step: float, name: str, days: float) -> int:
+    """Return how many steps of so many seconds make this many days.
+
+    Raises
+    ------
+    ValueError
+        If they are not a positive whole number; `name` says of what.
+    """
+    per_day = round(DAY / time_step)
+    steps = days * per_day
+    if not steps >= 0.5 or abs(steps - round(steps)) > 1e-6 * steps:
+        raise ValueError(
+            f"{name} must be a positive multiple of the time step of {time_step:g} s "
+            f"({1 / per_day:.6g} days); got {days} days"
+        )
+    return round(steps)
+
+
+def steps_of_outputs(time_step: float, days: float, every: float) -> tuple[int, int]:
+    """Return the steps of a run and those of an interval of output.
+
+    Raises
+    ------
+    ValueError
+        If the one is no multiple of the other, or either of the time step.
+    """
+    total, steps = count_steps(time_step, "days", days), count_steps(time_step, "every", every)
+    if total % steps:
+        raise ValueError(f"days must be a multiple of every; got {days} and {every}")
+    return total, steps

@@ -24,7 +24,7 @@ def check_command(
         Path | None,
         typer.Argument(
             help="Experiment in TOML: its model, inputs and target; default: the default model.",
-            metavar="[EXPERIMENT.toml]", show_default=False),
+            metavar="EXPERIMENT.toml", show_default=False),
     ] = None,
     parameters: Annotated[
         str,

@@ -20,7 +20,7 @@ def horizon_command(
         typer.Argument(
             help="Experiment in TOML, as for `map`; default: precipitation over the tropical "
             "Pacific on the last day of a run, T31L8, with respect to sea surface temperature.",
-            metavar="[EXPERIMENT.toml]", show_default=False),
+            metavar="EXPERIMENT.toml", show_default=False),
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder for horizon.nc and horizon.png.")

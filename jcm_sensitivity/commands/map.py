@@ -24,7 +24,7 @@ def map_command(
         typer.Argument(
             help="Experiment in TOML; default: precipitation over the tropical Pacific on the "
             "last of 5 days, T31L8, with respect to sea surface temperature.",
-            metavar="[EXPERIMENT.toml]", show_default=False),
+            metavar="EXPERIMENT.toml", show_default=False),
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder for sensitivity_map.nc and sensitivity_map.png.")

@@ -22,7 +22,7 @@ def patches_command(
         typer.Argument(
             help="Experiment in TOML, as for `map`; default: precipitation over the tropical "
             "Pacific on the last of 5 days, T31L8, with respect to sea surface temperature.",
-            metavar="[EXPERIMENT.toml]", show_default=False),
+            metavar="EXPERIMENT.toml", show_default=False),
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder for patches.nc, patches.png and patch_maps.png.")

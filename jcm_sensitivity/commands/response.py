@@ -23,7 +23,7 @@ def response_command(
             help="Experiment in TOML with a table [response]: change = { \"NAME\" = SIZE }, and "
             "if wanted region, a name or [south, north, west, east]. Default: sea surface "
             "temperature +1 K in Nino 3.4, 5 days, T31L8.",
-            metavar="[EXPERIMENT.toml]", show_default=False),
+            metavar="EXPERIMENT.toml", show_default=False),
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder for response.nc, consistency.nc and the pictures.")

@@ -78,8 +78,8 @@ def _certified(
     model: Model, inputs: Inputs, names: list[str], targets: dict[str, Target],
     horizons: list[str], tolerance: float, directions: int, store: Path | None,
 ) -> dict[str, Any]:  # fmt: skip
-    columns = (TextColumn("{task.description:60.60}"), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())  # fmt: skip
+    columns = (TextColumn("{task.description:60.60}", markup=False), BarColumn(),
+               MofNCompleteColumn(), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("preparing", total=len(names) + directions)
         return certify(
