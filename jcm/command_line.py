@@ -31,10 +31,11 @@ def versions() -> str:
         f"device {device.platform}: {device.device_kind}"])  # fmt: skip
 
 
-def _print_versions(asked: bool) -> None:
+def _print_versions(asked: bool) -> bool:
     if asked:
         typer.echo(versions())
         raise typer.Exit
+    return asked
 
 
 VersionOption = Annotated[

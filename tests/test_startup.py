@@ -90,13 +90,13 @@ def test_brackets_of_help_texts_reach_the_screen(package):
     assert shown or package != "jcm_sensitivity"
 
 
-GRID, MISSING = "unknown resolution 'T5'", "no experiment file 'none.toml'"
+GRID, MISSING = "unknown grid 'T5'", "no experiment file 'none.toml'"
 BAD = "'griid'"
 #: Words of the command line, exit status, and what the answer says.
 REFUSED: dict[str, list[tuple[str, int, str]]] = {
     "jcm": [
         ("run --dayz 3", 2, "--dayz"),
-        ("run --days many", 2, "many"),
+        ("run --days many", 2, "--days"),
         ("run none.toml", 1, MISSING),
         ("run bad.toml", 1, BAD),
         ("run --days -3", 1, "greater than 0"),
@@ -175,7 +175,7 @@ REFUSED: dict[str, list[tuple[str, int, str]]] = {
         ("sample calibration.toml --output earlier", 1, "of an earlier run"),
         ("ensemble calibration.toml --output earlier", 1, "of an earlier run"),
         ("ensemble calibration.toml --workers 2 --scheduler x", 1, "not both"),
-        ("ensemble calibration.toml --workers -1", 2, "-1"),
+        ("ensemble calibration.toml --workers -1", 2, "--workers"),
         ("report none.toml", 1, "none.toml"),
         ("report good.toml --output nowhere", 1, "no folder"),
     ],
