@@ -4,25 +4,27 @@ One idea carries the package: a run is a pure function of a model (structure) an
 (parameters, forcing, initial state), and every number of the inputs can be differentiated.
 """
 
-from jcm.cache import keep_compiled_programs
-from jcm.forcing import (
-    Forcing,
-    aquaplanet_forcing,
-    packaged_forcing,
-    read_forcing,
-    speedy_forcing,
-    uniform_forcing,
-)
-from jcm.initial import default_inputs, reference_parameters
-from jcm.integration import UnstableRun
-from jcm.model import Model, build_model
-from jcm.output import to_dataset
-from jcm.parameters import Described, descriptions, extract, insert, parameter
-from jcm.run import resume, run
-from jcm.simulate import Inputs, simulate
-from jcm.state import State
+from typing import TYPE_CHECKING
 
-keep_compiled_programs()
+from jcm.lazy import import_on_use
+
+if TYPE_CHECKING:
+    from jcm.forcing import (
+        Forcing,
+        aquaplanet_forcing,
+        packaged_forcing,
+        read_forcing,
+        speedy_forcing,
+        uniform_forcing,
+    )
+    from jcm.initial import default_inputs, reference_parameters
+    from jcm.integration import UnstableRun
+    from jcm.model import Model, build_model
+    from jcm.output import to_dataset
+    from jcm.parameters import Described, descriptions, extract, insert, parameter
+    from jcm.run import resume, run
+    from jcm.simulate import Inputs, simulate
+    from jcm.state import State
 
 __all__ = [
     "Described",
@@ -48,3 +50,5 @@ __all__ = [
     "to_dataset",
     "uniform_forcing",
 ]
+
+import_on_use(__name__)

@@ -1,7 +1,8 @@
 """Where files are kept between runs: fetched data, and compiled programs.
 
 Compiling a run takes longer than a short run itself, so JAX keeps the result on disk. That is
-switched on when the package is imported, unless the user has already chosen otherwise.
+switched on when a model is built, unless the user has already chosen otherwise; an import of the
+package changes no setting and makes no folder.
 """
 
 import os
@@ -25,7 +26,7 @@ def keep_compiled_programs() -> None:
     """Switch on JAX's persistent compilation cache, in the folder `compiled` of the cache.
 
     `JAX_COMPILATION_CACHE_DIR` chooses another folder and `JAX_ENABLE_COMPILATION_CACHE=0`
-    switches it off; so do the same settings in `jax.config` before the package is imported.
+    switches it off; so do the same settings in `jax.config` before a model is built.
     """
     if jax.config.jax_compilation_cache_dir is not None:  # pyright: ignore[reportAttributeAccessIssue]
         return

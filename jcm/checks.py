@@ -1,6 +1,5 @@
-"""What is checked on the host before a run starts: where it writes, and with which numbers."""
+"""What is checked on the host before a run starts: its numbers."""
 
-from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -8,7 +7,6 @@ import numpy as np
 
 from jcm.model import Model
 from jcm.parameters import descriptions, get, leaf_names
-from jcm.run_directory import RECORD
 from jcm.simulate import Inputs, check_widths
 
 #: Rounding allowed outside bounds, as a part of the value.
@@ -18,29 +16,6 @@ ADVICE = {
     "forcing": "check the files and the fields that you have set",
     "state": "start from state='rest' or from a spun-up state",
 }
-
-
-def check_directory(directory: str | Path) -> Path:
-    """Return the path of a directory that is empty or can be made.
-
-    Raises
-    ------
-    FileExistsError
-        If there is a file of that name, or the directory is not empty.
-    """
-    directory = Path(directory)
-    if directory.exists() and not directory.is_dir():
-        raise FileExistsError(
-            f"{str(directory)!r} is a file; expected a new or empty directory for the output")
-    if (directory / RECORD).exists():
-        raise FileExistsError(
-            f"the output directory {str(directory)!r} is not empty, it has a run; go on with "
-            f"`jcm resume {directory}`, or give another directory")
-    if directory.is_dir() and (found := sorted(path.name for path in directory.iterdir())):
-        raise FileExistsError(
-            f"the output directory {str(directory)!r} is not empty (it has {found[0]!r}); give "
-            "another one, or remove what is in it")
-    return directory
 
 
 def check_parameters(parameters: Any, *, allow_out_of_bounds: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,17 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from jcm.command_line import VersionOption, application
+
 if TYPE_CHECKING:
     from jcm.config import Experiment
 
 # JAX and the model are imported by the commands that use them, so that help and errors of usage
 # come at once.
 
-app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="A differentiable atmospheric general circulation model.")  # fmt: skip
-data_app = typer.Typer(no_args_is_help=True, help="Fetch data that do not come with the package.")
+app = application()
+data_app = application(help="Fetch data that do not come with the package.")
 app.add_typer(data_app, name="data")
+
+
+@app.callback()
+def main(version: VersionOption = False) -> None:
+    """Run a differentiable atmospheric general circulation model."""
+
+
 
 ExperimentFile = Annotated[
     Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Default: all defaults.")]
@@ -58,9 +66,8 @@ def run(
 ) -> None:
     """Integrate and write fields.nc and run.json; `jcm resume` goes on after an interruption."""
     with _one_line_errors(output):
-        from jcm.checks import check_directory
-        from jcm.config import build
-        from jcm.run import run as integrate
+        from jcm.arguments import check_directory
+        from jcm.config import check_run
 
         check_directory(output)
         table = {
@@ -75,6 +82,10 @@ def run(
         loaded = _experiment(
             experiment, model={"grid": grid, "preset": preset}, forcing={"start": start},
             run=table)  # fmt: skip
+        check_run(loaded)
+        from jcm.build import build
+        from jcm.run import run as integrate
+
         model, inputs, options = build(loaded)
         _report(integrate(model, inputs, output, progress=not quiet, **options))
 
@@ -89,6 +100,11 @@ def resume(
 ) -> None:
     """Go on with an interrupted run, or lengthen one; the result is the same bit for bit."""
     with _one_line_errors(directory):
+        from jcm.arguments import check_resumable
+
+        check_resumable(directory)
+        if days is not None and not 0 < days < math.inf:
+            raise ValueError(f"days must be a positive finite number; got {days}")
         from jcm.run import resume as go_on
 
         _report(go_on(directory, days, progress=not quiet))
@@ -167,7 +183,7 @@ def speedy() -> None:
 
 def description(experiment: "Experiment") -> dict[str, Any]:
     """Return what there is to know of a model, ready for JSON."""
-    from jcm.config import build_structure
+    from jcm.build import build_structure
     from jcm.options import DESCRIPTIONS, PRESET_PARAMETERS, PRESETS
     from jcm.parameters import descriptions, get
     from jcm.provenance import package_version, parameter_hash
@@ -239,10 +255,7 @@ def _print_tables(content: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    console = Console()
-    if not console.is_terminal:
-        # A pipe has no width; cut text would be worse than long lines.
-        console.width = 200
+    console = Console(markup=False)
     grid, levels = content["grid"], content["levels"]
     table = Table("", "", show_header=False, title=f"Model {content['model']}")
     for name, value in {
@@ -263,23 +276,25 @@ def _print_tables(content: dict[str, Any]) -> None:
         name, _, what = line.partition(": ")
         table.add_row(str(number), name, what)
     console.print(table)
-    presets = list(content["options"][0]["presets"])
     table = Table(
-        "option", "this model", *presets, "what it chooses",
+        Column("option: this model", no_wrap=True), "what it chooses, presets",
         title="Options, and parameters that presets set (* where the presets differ)")  # fmt: skip
     for option in content["options"]:
-        values = [option["presets"][preset] for preset in presets]
         mark = "*" if option["presets_differ"] else ""
-        table.add_row(option["name"] + mark, option["value"], *values, option["description"])
+        presets = ", ".join(f"{preset}: {value}" for preset, value in option["presets"].items())
+        table.add_row(
+            f"{option['name'].removeprefix('parameters.')}{mark}\n  {option['value']}",
+            f"{option['description']}\n{presets}")
     console.print(table)
     table = Table(
-        Column("parameter", no_wrap=True), "value", "units", "bounds", "description", "source",
+        Column("parameter: value, bounds", no_wrap=True), "description, source",
         title="Parameters")  # fmt: skip
     for p in content["parameters"]:
         low, high = p["bounds"]
         table.add_row(
-            p["name"].removeprefix("parameters."), f"{p['value']:.6g}", p["units"],
-            f"{low:g} to {high:g}", p["description"], p["source"])  # fmt: skip
+            f"{p['name'].removeprefix('parameters.')}\n"
+            f"  {p['value']:.6g} {p['units']}\n  {low:g} to {high:g}",
+            f"{p['description']}\n{p['source']}")  # fmt: skip
     console.print(table)
 
 

@@ -1,42 +1,22 @@
-"""Experiments as TOML files: read, check, build.
+"""Experiments as TOML files: read and checked, without JAX; `jcm.build` makes model and inputs.
 
 One file describes an experiment. Each package reads its own tables; the tables of the other
 packages are kept as they are.
 """
 
-import dataclasses
 import difflib
-import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
-import jax.numpy as jnp
-import numpy as np
 from pydantic import ValidationError
 
-from jcm.checks import check_parameters
-from jcm.forcing import (
-    Forcing,
-    aquaplanet_forcing,
-    packaged_forcing,
-    read_forcing,
-    speedy_forcing,
-    uniform_forcing,
-)
-from jcm.forcing_files import read_anomaly
-from jcm.initial import default_inputs, reference_parameters
-from jcm.model import Model, build_model
-from jcm.parameters import insert, leaf_names
-from jcm.simulate import Inputs, check_widths
+from jcm.data import packaged_states
+from jcm.structure import Structure, check_structure, steps_of_outputs
 from jcm.tables import Experiment, RunTable
 from jcm.variables import VARIABLES
 
-#: First day of a run by kind of forcing, where it is not the default.
-START = {"speedy": "1982-01-01"}
-DEFAULT_START = "2000-01-01"
 #: What was expected, by pydantic's type of error; for others its own words.
 EXPECTED = {
     "float_type": "a number",
@@ -88,53 +68,6 @@ def load_experiment(
     return experiment
 
 
-def build(
-    experiment: Experiment, *, with_state: bool = True
-) -> tuple[Model, Inputs, dict[str, Any]]:
-    """Return the model, the inputs, and the keywords of `jcm.run.run`.
-
-    Without state, the state of the inputs has shapes and types only, and costs nothing.
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If something does not exist or is out of range.
-    """
-    model, parameters = build_structure(experiment)
-    notes: list[str] = []
-    forcing = _forcing(experiment, model, notes)
-    state = experiment.state.kind
-    given: dict[str, Any] = {
-        "forcing": forcing, "parameters": parameters, "seed": experiment.state.seed}
-    if with_state:
-        kind = state if state in ("spun-up", "rest") else experiment.folder / state
-        inputs = default_inputs(model, state=kind, **given)
-    else:
-        shapes = eqx.filter_eval_shape(lambda: default_inputs(model, state="rest", **given).state)
-        inputs = Inputs(parameters, forcing, shapes)
-    table, record = experiment.run, experiment_record(experiment)
-    attributes = {
-        "forcing": experiment.forcing.kind,
-        "initial_state": state,
-        "experiment": json.dumps(record["changes"], sort_keys=True),
-    }
-    if notes:
-        attributes["forcing_notes"] = "\n".join(notes)
-    options = {
-        "days": table.days,
-        "every": table.every,
-        "average": table.average,
-        "observe": table.variables,
-        "pressure_levels": table.pressure_levels,
-        "format": table.format,
-        "chunk": table.chunk,
-        "allow_out_of_bounds": table.allow_out_of_bounds,
-        "attributes": attributes,
-        "experiment": record,
-    }
-    return model, inputs, options
-
-
 def experiment_record(experiment: Experiment) -> dict[str, Any]:
     """Return how model and inputs are made, ready for JSON; `stored_experiment` reads it."""
     tables = {"model", "parameters", "forcing", "state"}
@@ -145,6 +78,35 @@ def experiment_record(experiment: Experiment) -> dict[str, Any]:
         # What the user has said, for people.
         "changes": experiment.model_dump(mode="json", include=tables, exclude_defaults=True),
     }
+
+
+def model_arguments(experiment: Experiment) -> dict[str, Any]:
+    """Return the arguments of `jcm.model.build_model`."""
+    table = {k: v for k, v in experiment.model.model_dump().items() if v is not None}
+    if "half_levels" in table:
+        table["half_levels"] = tuple(table["half_levels"])
+    return table
+
+
+def check_run(experiment: Experiment) -> None:
+    """Refuse a run whose lengths or initial state cannot be, before its model is built.
+
+    Raises
+    ------
+    ValueError
+        If days, interval of output and time step do not fit, or there is no packaged state.
+    """
+    structure, run = _structure(experiment), experiment.run
+    if not isinstance(run.every, str):
+        steps_of_outputs(structure.time_step, run.days, run.every)
+    if experiment.state.kind == "spun-up":
+        packaged_states(structure.name)
+
+
+def _structure(experiment: Experiment) -> Structure:
+    arguments = model_arguments(experiment)
+    del arguments["smooth"]
+    return check_structure(**arguments)
 
 
 def stored_experiment(record: Mapping[str, Any]) -> Experiment:
@@ -160,28 +122,6 @@ def stored_experiment(record: Mapping[str, Any]) -> Experiment:
         return Experiment(**record["tables"], run=run, folder=Path(record["folder"]))
     except ValidationError as error:
         raise ValueError(f"the stored experiment: {_explain(error)}") from None
-
-
-def build_structure(experiment: Experiment) -> tuple[Model, Any]:
-    """Return the model and its parameters, without forcing and state.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or a parameter is not finite or outside its bounds.
-    """
-    table = {k: v for k, v in experiment.model.model_dump().items() if v is not None}
-    if "half_levels" in table:
-        table["half_levels"] = tuple(table["half_levels"])
-    model = build_model(table.pop("grid"), **table)
-    parameters = reference_parameters(model)
-    changes = dict(dotted_numbers(experiment.parameters, of="parameters"))
-    for name in changes:
-        _check_parameter_name(parameters, name)
-    parameters = insert(parameters, changes)
-    check_parameters(parameters, allow_out_of_bounds=experiment.run.allow_out_of_bounds)
-    check_widths(model, parameters)
-    return model, parameters
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -213,65 +153,12 @@ def dotted_numbers(
             yield name, float(value)
 
 
-def _check_parameter_name(parameters: Any, name: str) -> None:
-    known = leaf_names(parameters)
-    if name in known:
-        return
-    scheme, _, last = name.rpartition(".")
-    schemes = sorted({x.rpartition(".")[0] for x in known})
-    if not scheme:
-        raise ValueError(
-            f"[parameters] {name}: expected a table per scheme, [parameters.SCHEME], with SCHEME "
-            f"one of {', '.join(schemes)}")
-    if scheme not in schemes:
-        raise ValueError(
-            f"unknown scheme [parameters.{scheme}]{_nearest(scheme, schemes)}; "
-            f"available: {', '.join(schemes)}")
-    own = [x.rpartition(".")[2] for x in known if x.rpartition(".")[0] == scheme]
-    raise ValueError(
-        f"unknown key {last!r} in [parameters.{scheme}]{_nearest(last, own)}; "
-        f"available: {', '.join(own)}")
-
-
-def _forcing(experiment: Experiment, model: Model, notes: list[str]) -> Forcing:
-    table, grid = experiment.forcing, model.grid
-    common: dict[str, Any] = {
-        "start": table.start or START.get(table.kind, DEFAULT_START),
-        "gravity": model.constants.gravity,
-    }
-    folder = experiment.folder
-    anomaly = None if table.anomaly is None else folder / table.anomaly
-    if table.kind == "uniform":
-        given = table.sea_surface_temperature
-        return uniform_forcing(grid, 300.0 if given is None else given, **common)
-    if table.kind == "files":
-        paths = {name: folder / path for name, path in (table.paths or {}).items()}
-        return read_forcing(
-            paths if table.path is None else folder / table.path, grid, names=table.names,
-            units=table.units, anomaly=anomaly, anomaly_start=table.anomaly_start, notes=notes,
-            **common)  # fmt: skip
-    make = {
-        "packaged": packaged_forcing,
-        "speedy": speedy_forcing,
-        "aquaplanet": aquaplanet_forcing,
-    }
-    forcing = make[table.kind](grid, **common)
-    if anomaly is None:
-        return forcing
-    records, first = read_anomaly(
-        anomaly, grid, np.asarray(forcing.land_fraction).T, table.names, table.units,
-        table.anomaly_start, notes)  # fmt: skip
-    return dataclasses.replace(
-        forcing,
-        sea_surface_temperature_anomaly=jnp.asarray(
-            np.swapaxes(records, -1, -2), forcing.land_fraction.dtype),
-        anomaly_first_month=jnp.asarray(first, jnp.int32),
-    )
-
-
 def _check_together(experiment: Experiment, label: str) -> None:
     """Refuse keys that contradict each other, or that would have no effect."""
     forcing, run = experiment.forcing, experiment.run
+    _structure(experiment)
+    # Only whether they are numbers: names and bounds are known when the model is built.
+    dict(dotted_numbers(experiment.parameters, of="parameters"))
     needs = {
         "path": ("files",), "paths": ("files",), "sea_surface_temperature": ("uniform",),
         "anomaly": ("packaged", "files"), "anomaly_start": ("packaged", "files"),
@@ -291,7 +178,7 @@ def _check_together(experiment: Experiment, label: str) -> None:
         if name not in VARIABLES:
             raise ValueError(
                 f"{label}: unknown variable {name!r} in [run] variables"
-                f"{_nearest(name, VARIABLES)}; available: {', '.join(VARIABLES)}")
+                f"{nearest(name, VARIABLES)}; available: {', '.join(VARIABLES)}")
 
 
 def _explain(error: ValidationError) -> str:
@@ -314,12 +201,13 @@ def _explain(error: ValidationError) -> str:
 def _unknown(key: str, table: str | None) -> str:
     if table is None:
         known = [name for name in Experiment.model_fields if name != "folder"]
-        return f"unknown table [{key}]{_nearest(key, known)}; available: {', '.join(known)}"
+        return f"unknown table [{key}]{nearest(key, known)}; available: {', '.join(known)}"
     hint = Experiment.model_fields[table].annotation
     known = list(getattr(hint, "model_fields", {}))
-    return f"unknown key {key!r} in [{table}]{_nearest(key, known)}; available: {', '.join(known)}"
+    return f"unknown key {key!r} in [{table}]{nearest(key, known)}; available: {', '.join(known)}"
 
 
-def _nearest(name: str, known: Any) -> str:
+def nearest(name: str, known: Any) -> str:
+    """Return a question after the known name that is most like this one, or nothing."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -1,14 +1,12 @@
-"""Gaussian grids and spectral truncations by name, on Dinosaur's nodes."""
+"""Gaussian grids, spectral truncations and layers by name, on Dinosaur's nodes."""
 
 import functools
 import re
 from typing import NamedTuple
 
 import numpy as np
-from dinosaur.spherical_harmonic import get_latitude_nodes
 
 from jcm.constants import EARTH
-from jcm.vertical import Levels, speedy_levels
 
 #: Triangular truncation -> (longitudes, latitudes). T30 shares the nodes of T31.
 #: The nodes are enough for products of two fields to be free of aliasing: nlon > 3 T.
@@ -25,6 +23,14 @@ NODES = {
     213: (640, 320),
     340: (1024, 512),
     425: (1280, 640),
+}
+
+#: Half levels of SPEEDY by number of layers. The 7-layer table of the original starts at
+#: sigma 0.02; its top is set to 0 here, because Dinosaur's sigma coordinates span the column.
+SPEEDY_HALF_LEVELS = {
+    5: (0.0, 0.15, 0.35, 0.65, 0.90, 1.0),
+    7: (0.0, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0),
+    8: (0.0, 0.05, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0),
 }
 
 
@@ -78,6 +84,9 @@ class Grid(NamedTuple):
 
 @functools.lru_cache
 def _nodes(nlat: int) -> tuple[np.ndarray, np.ndarray]:
+    # Imported here: the library takes 3 s, and a name is checked without it.
+    from dinosaur.spherical_harmonic import get_latitude_nodes
+
     nodes, weights = get_latitude_nodes(nlat, "gauss")
     nodes, weights = np.asarray(nodes, float), np.asarray(weights, float)
     return nodes, weights * (2 / weights.sum())
@@ -100,8 +109,8 @@ def make_grid(name: str) -> Grid:
     return Grid(name, truncation, *NODES[truncation])
 
 
-def parse_resolution(name: str) -> tuple[Grid, Levels]:
-    """Return grid and levels of a name such as `T31L8`: truncation and SPEEDY's layers.
+def parse_resolution(name: str) -> tuple[Grid, int]:
+    """Return grid and number of layers of a name such as `T31L8`: truncation and SPEEDY's layers.
 
     Raises
     ------
@@ -114,4 +123,19 @@ def parse_resolution(name: str) -> tuple[Grid, Levels]:
             f"unknown resolution {name!r}; write truncation and layers, for example T31L8; "
             f"truncations: {', '.join(f'T{t}' for t in NODES)}; layers: 5, 7, 8"
         )
-    return make_grid(match[1]), speedy_levels(int(match[2] or 8))
+    return make_grid(match[1]), check_layers(int(match[2] or 8))
+
+
+def check_layers(count: int) -> int:
+    """Return a number of layers for which SPEEDY has a table.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if count not in SPEEDY_HALF_LEVELS:
+        raise ValueError(
+            f"SPEEDY has tables of 5, 7 and 8 layers, not {count}; give the half levels of others"
+        )
+    return count

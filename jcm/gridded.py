@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-import xarray_regrid  # noqa: F401  (registers the accessor `regrid`)
 from xarray.coders import CFDatetimeCoder
 
 #: Larger absolute values are fill values without an attribute that says so.
@@ -247,6 +246,9 @@ def _conservative(values: np.ndarray, field: LatLonField, grid: Any) -> np.ndarr
         coords={"lat": field.latitude, "lon": field.longitude},
     )
     target = xr.Dataset(coords={"lat": grid.latitude, "lon": grid.longitude})
+    # Registers the accessor; imported here, for it takes a second and loads flox and dask.
+    import xarray_regrid  # noqa: F401
+
     moved = source.regrid.conservative(target, latitude_coord="lat", time_dim=None, skipna=False)
     moved = moved.transpose(*dims).values
     return np.nan_to_num(moved.reshape(*values.shape[:-2], *moved.shape[-2:]))

@@ -10,24 +10,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
+from jcm.cache import keep_compiled_programs
 from jcm.constants import DAY, EARTH, Constants
 from jcm.dynamics import Dynamics, vertical_operators
 from jcm.dynamics.speedy import SpeedyDynamics
-from jcm.grid import Grid, parse_resolution
-from jcm.options import Options, make_options
+from jcm.grid import Grid
+from jcm.options import Options
 from jcm.physics import Physics
 from jcm.physics.reference_layers import ReferenceLayers
 from jcm.physics.speedy import SpeedyPhysics
 from jcm.state import Columns, Prognostics
 from jcm.store import store_in_reverse
+from jcm.structure import INTEGRATORS, SHORTWAVE_INTERVAL, check_structure
 from jcm.surface.coupler import Coupler, Ground
 from jcm.transform import Transform
 from jcm.vertical import Levels, speedy_levels
-
-#: Shortwave radiation is computed anew after this time [s].
-SHORTWAVE_INTERVAL = 7200.0
-#: Longest default time step [s], and the truncation up to which it is used.
-LONGEST_STEP, LONGEST_STEP_TRUNCATION = 2400.0, 31
 
 
 class Model(eqx.Module):
@@ -80,17 +77,6 @@ class Model(eqx.Module):
         return surface + matrix(g, temperature) + matrix(c, zonal)
 
 
-def default_time_step(truncation: int) -> float:
-    """Return the default time step of a truncation [s].
-
-    2400 s up to T31, from there in inverse proportion to the truncation, rounded down to a
-    divisor of the two hours between shortwave calls: 1440 s at T42, 900 s at T63.
-    """
-    limit = LONGEST_STEP * min(1.0, LONGEST_STEP_TRUNCATION / truncation)
-    return next(
-        float(step) for step in range(int(limit), 0, -1) if SHORTWAVE_INTERVAL % step == 0)
-
-
 def build_model(
     grid: str = "T31L8",
     *,
@@ -103,7 +89,7 @@ def build_model(
     constants: Constants = EARTH,
     **options: str,
 ) -> Model:
-    """Assemble a model.
+    """Assemble a model; programs that are compiled for it are kept, see `jcm.cache`.
 
     Parameters
     ----------
@@ -119,7 +105,7 @@ def build_model(
         `speedy`; `dinosaur` for the library's equations with its leapfrog scheme, or
         `dinosaur_rk` with `imex_rk_sil3`.
     time_step
-        Seconds; must divide a day. Default: see `default_time_step`.
+        Seconds; must divide a day. Default: see `jcm.structure.default_time_step`.
     half_levels
         Sigma at the interfaces, from 0 to 1. The physics then sees each column averaged to
         SPEEDY's eight layers.
@@ -134,17 +120,12 @@ def build_model(
     ValueError
         If a name is unknown or the time step does not divide a day.
     """
-    if half_levels is None:
-        horizontal, levels = parse_resolution(grid)
-    else:
-        horizontal, levels = parse_resolution(grid.split("L")[0])[0], Levels(half_levels)
-    step = default_time_step(horizontal.truncation) if time_step is None else float(time_step)
-    if step <= 0 or DAY % step:
-        raise ValueError(
-            f"the time step must divide a day of {DAY:.0f} s; got {step:g} s, try "
-            f"{default_time_step(horizontal.truncation):g} s"
-        )
-    chosen = make_options(preset, **options)
+    keep_compiled_programs()
+    structure = check_structure(
+        grid, preset=preset, physics=physics, dynamics=dynamics, time_step=time_step,
+        half_levels=half_levels, **options)  # fmt: skip
+    horizontal, step, chosen = structure.grid, structure.time_step, structure.options
+    levels = Levels(structure.half_levels)
     coupler = Coupler(horizontal, constants, chosen, step, round(DAY / step))
     arguments = {"constants": constants, "options": chosen, "smooth": smooth}
     make_physics = _physics(physics)
@@ -170,12 +151,11 @@ def build_model(
 def _physics(physics: str | Callable[..., Physics]) -> Callable[..., Physics]:
     if callable(physics):
         return physics
+    if physics == "speedy":
+        return SpeedyPhysics
     from jcm.physics.held_suarez import HeldSuarez
 
-    packages = {"speedy": SpeedyPhysics, "held_suarez": HeldSuarez}
-    if physics not in packages:
-        raise ValueError(f"unknown physics {physics!r}; available: {', '.join(packages)}")
-    return packages[physics]
+    return HeldSuarez
 
 
 def _dynamics(
@@ -186,10 +166,7 @@ def _dynamics(
     common = {"time_step": step, "stratospheric_diffusion": options.stratospheric_diffusion}
     if name == "speedy":
         return SpeedyDynamics(grid, levels, constants, transform, **common)
-    from jcm.dynamics.dinosaur import INTEGRATORS, DinosaurDynamics
+    from jcm.dynamics.dinosaur import DinosaurDynamics
 
-    if name not in INTEGRATORS:
-        known = ", ".join(["speedy", *INTEGRATORS])
-        raise ValueError(f"unknown dynamics {name!r}; available: {known}")
     return DinosaurDynamics(
         grid, levels, constants, transform, integrator=INTEGRATORS[name], **common)

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from jax.typing import ArrayLike
 
+from jcm.arguments import check_pressure_levels
 from jcm.calendar import parse_date
 from jcm.files import replacing
 from jcm.model import Model
@@ -30,8 +31,8 @@ MILLISECONDS_PER_DAY = 86_400_000
 #: Level of compression by zlib; higher ones are slower and hardly smaller.
 COMPRESSION = 4
 PRESSURE = "surface_air_pressure"
-#: Pressure levels in files are given in this unit [Pa], and must lie between these [hPa].
-HECTOPASCAL, PRESSURE_LIMITS = 100.0, (0.1, 1100.0)
+#: Pressure levels in files are given in this unit [Pa].
+HECTOPASCAL = 100.0
 
 
 def to_dataset(
@@ -93,22 +94,6 @@ def to_dataset(
         attrs=provenance(model, inputs) | dict(attributes or {}))  # fmt: skip
     dataset = dataset.merge(vertical)
     return dataset.assign(times.data_vars) if average else dataset
-
-
-def check_pressure_levels(levels: Sequence[float]) -> tuple[float, ...]:
-    """Return pressure levels in order from the top [hPa].
-
-    Raises
-    ------
-    ValueError
-        If there are none, one is given twice, or one is no pressure in hPa.
-    """
-    low, high = PRESSURE_LIMITS
-    if not levels or len(set(levels)) < len(levels) or not all(low <= x <= high for x in levels):
-        raise ValueError(
-            f"pressure_levels are different pressures in hPa between {low:g} and {high:g}, for "
-            f"example 850, 500, 200; got {list(levels)}")
-    return tuple(sorted(float(x) for x in levels))
 
 
 def write_dataset(dataset: xr.Dataset, path: str | Path) -> Path:

@@ -13,13 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcm.checks import check_directory, check_inputs
+from jcm.arguments import RECORD, check_directory
+from jcm.checks import check_inputs
 from jcm.integration import Run, carry_on
 from jcm.model import Model
 from jcm.restart import check_identity, identity, newest_restart, remove_old_restarts
 from jcm.run_directory import (
     FIELDS,
-    RECORD,
     Record,
     explained,
     kept_outputs,
@@ -209,7 +209,8 @@ def _rebuilt(directory: Path, record: Record, *, with_state: bool) -> tuple[Mode
         raise ValueError(
             f"the run in {str(directory)!r} was started in Python, and how its model and inputs "
             "were made is not known; give them: jcm.resume(directory, model=..., inputs=...)")
-    from jcm.config import build, stored_experiment
+    from jcm.build import build
+    from jcm.config import stored_experiment
 
     return build(stored_experiment(record.experiment), with_state=with_state)[:2]
 

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from jcm.arguments import RECORD, check_resumable
 from jcm.files import remove, remove_leftovers, write_text
 from jcm.join import Piece, count_outputs, join_netcdf, join_zarr
 from jcm.output import write_dataset
@@ -30,7 +31,7 @@ from jcm.restart import FORMAT
 from jcm.schedule import Settings
 from jcm.variables import Variable
 
-RECORD, LOG, PARTS = "experiment.json", "run.json", "parts"
+LOG, PARTS = "run.json", "parts"
 FIELDS = {"netcdf": "fields.nc", "zarr": "fields.zarr"}
 #: Parts that are about to be removed.
 DONE_PARTS = ".parts.done.part"
@@ -75,10 +76,7 @@ def read_record(directory: Path) -> Record:
         If the file is damaged or of another version.
     """
     path = directory / RECORD
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"there is no run to resume in {str(directory)!r}: it has no {RECORD}; give the "
-            "directory that `jcm run` has written into")
+    check_resumable(directory)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["format"] != FORMAT:

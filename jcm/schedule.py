@@ -6,9 +6,11 @@ from typing import Any, Literal, NamedTuple
 import equinox as eqx
 import numpy as np
 
+from jcm.arguments import check_pressure_levels
 from jcm.model import Model
-from jcm.output import PRESSURE, check_pressure_levels, first_day
+from jcm.output import PRESSURE, first_day
 from jcm.simulate import Inputs, simulate, whole_steps
+from jcm.structure import steps_of_outputs
 from jcm.variables import VARIABLES, Variable
 
 Every = float | Literal["month"]
@@ -115,17 +117,14 @@ def make_plan(model: Model, settings: Settings) -> Plan:
     days, every, chunk = settings.days, settings.every, settings.chunk
     if not np.isfinite(days) or days <= 0:
         raise ValueError(f"days must be a positive finite number; got {days}")
-    total = whole_steps(model, "days", days)
     if isinstance(every, str):
         if every != "month":
             raise ValueError(f"every is a number of days or 'month'; got {every!r}")
         if chunk is not None:
             raise ValueError(
                 f"with every = 'month' a chunk is a month; leave chunk out (got {chunk:g})")
-        return Plan(_month_edges(model, settings, total), 1)
-    steps = whole_steps(model, "every", every)
-    if total % steps:
-        raise ValueError(f"days must be a multiple of every; got {days} and {every}")
+        return Plan(_month_edges(model, settings, whole_steps(model, "days", days)), 1)
+    total, steps = steps_of_outputs(model.time_step, days, every)
     return Plan(tuple(range(0, total + 1, steps)), _per_chunk(model, settings, steps, every))
 
 

@@ -22,6 +22,7 @@ from jcm.physics.humidity import humidity_floor
 from jcm.physics.smooth import exact_widths
 from jcm.physics.stochastic import next_pattern, perturb
 from jcm.state import Columns, State
+from jcm.structure import count_steps
 from jcm.surface.coupler import Ground
 
 Checkpoint = Literal["step", "window", "none"] | int
@@ -125,13 +126,7 @@ def whole_steps(model: Model, name: str, days: float) -> int:
     ValueError
         If they are not a positive whole number.
     """
-    steps = days * model.steps_per_day
-    if not steps >= 0.5 or abs(steps - round(steps)) > 1e-6 * steps:
-        raise ValueError(
-            f"{name} must be a positive multiple of the time step of {model.time_step:g} s "
-            f"({1 / model.steps_per_day:.6g} days); got {days} days"
-        )
-    return round(steps)
+    return count_steps(model.time_step, name, days)
 
 
 def check_widths(model: Model, parameters: Any) -> None:

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from jcm.calendar import date_of
-from jcm.data import data_names, data_path
+from jcm.data import data_path, packaged_states
+from jcm.phases import date_of
 from jcm.state import Prognostics
 
 UNITS = {
@@ -86,13 +86,6 @@ def load(model: Any, name: str | Path, forcing: Any) -> tuple[Prognostics, Progn
 def _packaged(model: Any, forcing: Any) -> Path:
     """Return the packaged state of the nearer season, or of the only one there is."""
     month = int(date_of(forcing.start_day).month)
-    seasons = ["july", "january"] if 4 <= month <= 9 else ["january", "july"]
-    names = [f"state_{model.name}_{season}.nc" for season in seasons]
-    found = [name for name in names if name in data_names()]
-    if not found:
-        known = sorted({n.split("_")[1] for n in data_names() if n.startswith("state_")})
-        raise ValueError(
-            f"no spun-up state is packaged for {model.name}, only for {', '.join(known)}; "
-            "start from state='rest'"
-        )
-    return data_path(found[0])
+    nearer = "july" if 4 <= month <= 9 else "january"
+    found = packaged_states(model.name)
+    return data_path(next((name for name in found if nearer in name), found[0]))

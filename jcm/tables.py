@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 
+from jcm.arguments import check_pressure_levels
 from jcm.calendar import parse_date
 from jcm.options import Options
-from jcm.output import check_pressure_levels
 
 
 class Table(BaseModel):

@@ -6,13 +6,7 @@ import numpy as np
 from dinosaur.sigma_coordinates import SigmaCoordinates
 from jaxtyping import Array, Float
 
-#: Half levels of SPEEDY by number of layers. The 7-layer table of the original starts at
-#: sigma 0.02; its top is set to 0 here, because Dinosaur's sigma coordinates span the column.
-SPEEDY_HALF_LEVELS = {
-    5: (0.0, 0.15, 0.35, 0.65, 0.90, 1.0),
-    7: (0.0, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0),
-    8: (0.0, 0.05, 0.14, 0.26, 0.42, 0.60, 0.77, 0.90, 1.0),
-}
+from jcm.grid import SPEEDY_HALF_LEVELS, check_layers
 
 #: Sigma that SPEEDY regards as the air next to the surface.
 NEAR_SURFACE_SIGMA = 0.99
@@ -100,8 +94,4 @@ def speedy_levels(count: int = 8) -> Levels:
     ValueError
         If SPEEDY has no table for this number of layers.
     """
-    if count not in SPEEDY_HALF_LEVELS:
-        raise ValueError(
-            f"SPEEDY has tables of 5, 7 and 8 layers, not {count}; give the half levels of others"
-        )
-    return Levels(SPEEDY_HALF_LEVELS[count])
+    return Levels(SPEEDY_HALF_LEVELS[check_layers(count)])

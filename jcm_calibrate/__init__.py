@@ -4,26 +4,36 @@ One idea carries the package: every method sees a vector z of standard normal pr
 of it. So all methods also work on any other function of a vector.
 """
 
-from jcm_calibrate.ensembles.ensemble import evaluate_with, read_ensemble, run_ensemble
-from jcm_calibrate.ensembles.members import members_of
-from jcm_calibrate.experiment import Calibration, read_calibration
-from jcm_calibrate.observations.operators import make_operator
-from jcm_calibrate.observations.packaged import attribution, packaged_names, packaged_observations
-from jcm_calibrate.observations.readers import load_observations
-from jcm_calibrate.observations.vector import Observation, Observations, observation, synthetic
-from jcm_calibrate.optimisers.fit import Fit
-from jcm_calibrate.optimisers.minimise import METHODS, minimise, multi_start
-from jcm_calibrate.parameters.fields import LatitudeField, RegionalField
-from jcm_calibrate.parameters.space import ParameterSpace
-from jcm_calibrate.performance_index import performance_index
-from jcm_calibrate.problem import Problem, log_posterior, make_problem
-from jcm_calibrate.reports.html import write_report
-from jcm_calibrate.uncertainty.identify import Identifiability, identify
-from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
-from jcm_calibrate.uncertainty.nuts import sample_nuts
-from jcm_calibrate.uncertainty.posterior import Posterior
-from jcm_calibrate.uncertainty.simulation_based_calibration import simulation_based_calibration
-from jcm_calibrate.windows import Windows, initial_states, make_windows
+from typing import TYPE_CHECKING
+
+from jcm.lazy import import_on_use
+
+if TYPE_CHECKING:
+    from jcm_calibrate.ensembles.ensemble import evaluate_with, read_ensemble, run_ensemble
+    from jcm_calibrate.ensembles.members import members_of
+    from jcm_calibrate.experiment import Calibration, read_calibration
+    from jcm_calibrate.names import METHODS
+    from jcm_calibrate.observations.operators import make_operator
+    from jcm_calibrate.observations.packaged import (
+        attribution,
+        packaged_names,
+        packaged_observations,
+    )
+    from jcm_calibrate.observations.readers import load_observations
+    from jcm_calibrate.observations.vector import Observation, Observations, observation, synthetic
+    from jcm_calibrate.optimisers.fit import Fit
+    from jcm_calibrate.optimisers.minimise import minimise, multi_start
+    from jcm_calibrate.parameters.fields import LatitudeField, RegionalField
+    from jcm_calibrate.parameters.space import ParameterSpace
+    from jcm_calibrate.performance_index import performance_index
+    from jcm_calibrate.problem import Problem, log_posterior, make_problem
+    from jcm_calibrate.reports.html import write_report
+    from jcm_calibrate.uncertainty.identify import Identifiability, identify
+    from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
+    from jcm_calibrate.uncertainty.nuts import sample_nuts
+    from jcm_calibrate.uncertainty.posterior import Posterior
+    from jcm_calibrate.uncertainty.simulation_based_calibration import simulation_based_calibration
+    from jcm_calibrate.windows import Windows, initial_states, make_windows
 
 __all__ = [
     "METHODS",
@@ -64,3 +74,5 @@ __all__ = [
     "synthetic",
     "write_report",
 ]
+
+import_on_use(__name__)

@@ -1,18 +1,17 @@
 """Command line: `jcm-calibrate`; each command is a file of `jcm_calibrate.commands`."""
 
-import typer
-
+from jcm.command_line import VersionOption, application
 from jcm_calibrate.commands.ensemble import ensemble_command
 from jcm_calibrate.commands.fit import fit_command
 from jcm_calibrate.commands.identify import identify_command
 from jcm_calibrate.commands.report import report_command
 from jcm_calibrate.commands.sample import sample_command
 
-app = typer.Typer(no_args_is_help=True, add_completion=False)
+app = application()
 
 
 @app.callback()
-def main() -> None:
+def main(version: VersionOption = False) -> None:
     """Estimate parameters of the model from observations, with their uncertainty."""
 
 

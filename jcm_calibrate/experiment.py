@@ -16,8 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jcm.build import build
 from jcm.calendar import format_date
-from jcm.config import build, load_experiment
+from jcm.config import load_experiment
 from jcm.model import Model
 from jcm.parameters import get
 from jcm.simulate import Inputs
@@ -36,6 +37,7 @@ from jcm_calibrate.tables import (
     TWIN,
     CalibrationTable,
     calibration_table,
+    check_tables,
 )
 from jcm_calibrate.windows import Windows, initial_states, make_windows
 
@@ -78,7 +80,7 @@ def read_calibration(path: str | Path, *, gradients: bool = True) -> Calibration
         If a key, a name or a value is not valid, or observations and run do not fit.
     """
     experiment = load_experiment(path)
-    _check_tables(experiment)
+    check_tables(experiment)
     table = calibration_table(experiment.calibration)
     model, inputs, windows = _windows(experiment, table)
     space = _space(inputs, table)
@@ -88,18 +90,6 @@ def read_calibration(path: str | Path, *, gradients: bool = True) -> Calibration
     return Calibration(
         problem, table, Path(path).read_text(), space.extract(inputs), truth,
         _fingerprint(experiment, table))
-
-
-def _check_tables(experiment: ExperimentFile) -> None:
-    """Refuse what would be ignored: lengths and dates of a calibration are those of its windows."""
-    if "run" in experiment.model_fields_set:
-        raise ValueError(
-            "[run] has no meaning for a calibration; leave it out, and give days and every in "
-            "[calibration.windows]")
-    if "start" in experiment.forcing.model_fields_set:
-        raise ValueError(
-            "[forcing] start has no meaning for a calibration; give starts = [...] in "
-            "[calibration.windows]")
 
 
 def start_vector(calibration: Calibration) -> jax.Array:

@@ -1,23 +1,23 @@
 """The tables of a calibration: which keys there are under `[calibration]`, with which defaults."""
 
 from collections.abc import Mapping
-from inspect import signature
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
 from jcm.calendar import parse_date
 from jcm.config import EXPECTED
-from jcm.tables import Table
-from jcm_calibrate.observations.operators import make_operator
-from jcm_calibrate.optimisers.minimise import METHODS
+from jcm.tables import Experiment, Table
+from jcm_calibrate.names import METHODS
 from jcm_sensitivity.hints import hint
 
 #: Where the numbers of a block of observations come from, other than a file.
 TWIN, PACKAGED = "twin", "packaged"
-#: Keys of a block for `make_operator`, and those besides for every source.
-OPERATOR_ARGUMENTS = tuple(x for x in signature(make_operator).parameters
-                           if x not in ("model", "inputs"))  # fmt: skip
+#: Keys of a block for `jcm_calibrate.observations.operators.make_operator`, and those besides for
+#: every source.
+OPERATOR_ARGUMENTS = (
+    "variable", "operator", "level", "levels", "pressure", "regions", "bands", "stations", "mask",
+    "statistic", "second")  # fmt: skip
 TWIN_ARGUMENTS = ("error", "periods", "chosen")
 FILE_ARGUMENTS = ("units", "positive", "select", "window")
 PACKAGED_ARGUMENTS = ("periods", "chosen", "pressure", "bands")
@@ -144,6 +144,24 @@ def calibration_table(content: Mapping[str, Any]) -> CalibrationTable:
             f"observations.{twins[0]} comes from a twin, which needs [calibration.truth]: values "
             "of the parameters that it is made with")
     return table
+
+
+def check_tables(experiment: Experiment) -> None:
+    """Refuse what would be ignored: lengths and dates of a calibration are those of its windows.
+
+    Raises
+    ------
+    ValueError
+        If there is such a table or key.
+    """
+    if "run" in experiment.model_fields_set:
+        raise ValueError(
+            "[run] has no meaning for a calibration; leave it out, and give days and every in "
+            "[calibration.windows]")
+    if "start" in experiment.forcing.model_fields_set:
+        raise ValueError(
+            "[forcing] start has no meaning for a calibration; give starts = [...] in "
+            "[calibration.windows]")
 
 
 def _check_block(name: str, block: Mapping[str, Any]) -> None:

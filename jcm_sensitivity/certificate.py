@@ -23,6 +23,7 @@ from jax import Array
 from jcm.model import Model
 from jcm.parameters import descriptions, leaf_names
 from jcm.simulate import Inputs, whole_steps
+from jcm_sensitivity.arguments import HOURS, parse_horizon
 from jcm_sensitivity.branches import Flip, census, decision_table, record, replay
 from jcm_sensitivity.changes import bound_targets, changed, named_values
 from jcm_sensitivity.combinations import Target
@@ -47,8 +48,6 @@ FINE_LADDER = {
 FIELD_SIZES = {"geopotential": 100.0, "temperature": 1.0, "snow_depth": 1.0, "wind": 1.0,
                "specific_humidity": 1e-4, "pressure": 100.0}  # fmt: skip
 OTHER_FIELDS = 0.01
-#: Names of horizons: number and unit.
-HOURS = {"h": 1.0, "d": 24.0}
 #: Rounding is taken as so many times the scatter of a few runs with tiny changes.
 NOISE = 3.0
 #: Forward and reverse mode have to agree within this part of the tolerance of differences. Over
@@ -75,13 +74,7 @@ def horizon(model: Model, name: str) -> Horizon:
     ValueError
         If the name has no meaning, or is no positive multiple of the time step.
     """
-    number, unit = name.rstrip("abcdefghijklmnopqrstuvwxyz"), name.lstrip("0123456789.")
-    try:
-        length = float(number)
-    except ValueError:
-        length = np.nan
-    if not length > 0 or unit not in {"step", *HOURS}:
-        raise ValueError(f"a horizon is such as 1step, 6h, 1d or 5d; got {name!r}")
+    length, unit = parse_horizon(name)
     days = length / model.steps_per_day if unit == "step" else length * HOURS[unit] / 24
     return Horizon(name, whole_steps(model, f"the horizon {name}", days))
 

@@ -1,21 +1,21 @@
 """What `jcm-sensitivity map` computes: the default experiment, or one from a TOML file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from jcm.build import build
 from jcm.calendar import format_date
-from jcm.config import build, load_experiment
+from jcm.config import load_experiment
 from jcm.initial import default_inputs
 from jcm.model import build_model
 from jcm.simulate import Inputs
 from jcm.tables import Experiment as ExperimentFile
 from jcm_sensitivity.adjoint import Experiment, model_experiment
+from jcm_sensitivity.arguments import SEA_SURFACE_TEMPERATURE, check_every, wrt_of
 from jcm_sensitivity.periods import last
 from jcm_sensitivity.targets import Target, mean
 from jcm_sensitivity.targets_file import target_from_table
-
-SEA_SURFACE_TEMPERATURE = "forcing.sea_surface_temperature"
 
 
 class MapExperiment(NamedTuple):
@@ -29,7 +29,7 @@ class MapExperiment(NamedTuple):
 
     @property
     def description(self) -> str:
-        """Model and dates in words."""
+        """Model, switches and dates in words."""
         return describe_run(self.run, self.inputs)
 
 
@@ -67,15 +67,10 @@ def read_experiment(path: str | Path, *, smooth: bool | None = None) -> MapExper
         If a key or a value is not valid.
     """
     experiment = load_with_switches(path, smooth)
-    refuse_unknown(experiment.sensitivity, ("wrt",), "sensitivity")
+    wrt = wrt_of(experiment)
     target = target_from_table(experiment.target)
-    wrt = experiment.sensitivity.get("wrt", [SEA_SURFACE_TEMPERATURE])
-    if not isinstance(wrt, list) or not wrt or not all(isinstance(name, str) for name in wrt):
-        raise ValueError(
-            f"[sensitivity] wrt is a list of names, e.g. ['{SEA_SURFACE_TEMPERATURE}']; "
-            f"got {wrt!r}")
     run, inputs = built_run(experiment, target.variables, "a sensitivity")
-    return MapExperiment(run, inputs, target, tuple(wrt))
+    return MapExperiment(run, inputs, target, wrt)
 
 
 def load_with_switches(path: str | Path, smooth: bool | None) -> ExperimentFile:
@@ -120,19 +115,9 @@ def built_run(
     ValueError
         If the interval of output is no number of days.
     """
-    if isinstance(experiment.run.every, str):
-        raise ValueError(
-            f"[run] every = {experiment.run.every!r} has no meaning for {purpose}; give a "
-            "number of days")
+    check_every(experiment, purpose)
     model, inputs, options = build(experiment)
     run = model_experiment(
         model, days=options["days"], every=options["every"], average=options["average"],
         observe=observe)  # fmt: skip
     return run, inputs
-
-
-def refuse_unknown(table: Mapping[str, Any], known: tuple[str, ...], name: str) -> None:
-    """Raise ValueError if a table of a file has a key that is not known."""
-    unknown = [key for key in table if key not in known]
-    if unknown:
-        raise ValueError(f"[{name}] has no key {unknown[0]!r}; known: {', '.join(known)}")

@@ -19,10 +19,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jcm_sensitivity.growth import DRAWS
+from jcm_sensitivity.names import TOLERANCE
 
-#: Difference between gradient and finite response that still counts as agreement. A sign and a
-#: size within a quarter are what a map is read for; 0.2 to 0.3 are usual. Chosen here.
-TOLERANCE = 0.25
 #: Part of the draws of the bootstrap inside the confidence interval.
 CONFIDENCE = 0.95
 

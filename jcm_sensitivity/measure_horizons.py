@@ -8,8 +8,8 @@ import xarray as xr
 from jcm.initial import default_inputs
 from jcm.model import build_model
 from jcm_sensitivity.ensembles import initial_states
-from jcm_sensitivity.horizon import TOLERANCE
 from jcm_sensitivity.model_horizon import horizon
+from jcm_sensitivity.names import TOLERANCE
 from jcm_sensitivity.periods import last
 from jcm_sensitivity.regions import REGIONS
 from jcm_sensitivity.targets import mean

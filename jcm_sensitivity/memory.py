@@ -6,13 +6,13 @@ time, never accuracy.
 """
 
 import math
-import re
 import resource
 import sys
 
 import jax
 
 from jcm.simulate import Inputs, output_windows
+from jcm_sensitivity.arguments import parse_memory
 from jcm_sensitivity.runs import Experiment
 
 #: What compilation of a gradient adds to the process on a CPU [bytes]: 1.16 to 1.23 GiB measured
@@ -20,25 +20,6 @@ from jcm_sensitivity.runs import Experiment
 COMPILER, STEP_IN_STATES = 1.25 * 2**30, 30
 #: Fewer states would repeat the run too often.
 FEWEST_STATES = 8
-UNITS = {"B": 1, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-
-def parse_memory(memory: str | int) -> int:
-    """Return a number of bytes from a text such as `2GiB`, `500 MB`, or a number of bytes.
-
-    Raises
-    ------
-    ValueError
-        If it has no meaning or is not positive.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([kKMG]i?B|B)\s*", str(memory))
-    if isinstance(memory, int) and not isinstance(memory, bool) and memory > 0:
-        return memory
-    if match is None or match[2] not in UNITS or float(match[1]) <= 0:
-        raise ValueError(
-            f"expected a limit of memory such as '2GiB', '500MB' or a number of bytes; "
-            f"got {memory!r}")
-    return int(float(match[1]) * UNITS[match[2]])
 
 
 def states_within(experiment: Experiment, inputs: Inputs, memory: str | int) -> int:

@@ -29,9 +29,10 @@ import xarray as xr
 # A checkout that is not installed is found as well.
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from jcm.calendar import YearPhase, month_number, parse_date, year_phase
+from jcm.calendar import parse_date
 from jcm.constants import EARTH
 from jcm.options import SPEEDY_F90
+from jcm.phases import YearPhase, month_number, year_phase
 from jcm.physics.insolation import SolarParameters, insolation
 from jcm.physics.longwave import LongwaveParameters
 from jcm.physics.smooth import exact_widths

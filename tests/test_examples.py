@@ -14,8 +14,8 @@ import jcm_sensitivity
 from jcm.config import load_experiment
 from jcm_calibrate.experiment import read_calibration
 from jcm_calibrate.tables import CalibrationTable, calibration_table
-from jcm_sensitivity.commands.response import read_response
 from jcm_sensitivity.experiment import read_experiment
+from jcm_sensitivity.work.response import read_response
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from jcm.benchmark.process import check_peer
-from jcm.data import data_names
+from jcm.data import packaged_states
 from jcm.grid import parse_resolution
-from jcm.model import build_model
-from jcm.simulate import whole_steps
+from jcm.structure import check_structure, count_steps
 
 T = TypeVar("T", int, float)
 
@@ -52,14 +51,11 @@ def check(settings: Settings, out: Path | None = None) -> None:
             f"the peer runs one member; with --peer the first of --members must be 1, got "
             f"{s.members[0]}")
     for grid in s.grids:
-        model = build_model(grid, time_step=s.time_step)
+        structure = check_structure(grid, time_step=s.time_step)
         for days in (*s.gradient_days, *([] if s.days is None else [s.days])):
-            whole_steps(model, "the length of a run", days)
-        if not any(name.startswith(f"state_{model.name}_") for name in data_names()):
-            known = sorted({n.split("_")[1] for n in data_names() if n.startswith("state_")})
-            raise ValueError(
-                f"the benchmark starts from a packaged state, and there is none for "
-                f"{model.name}; available: {', '.join(known)}")
+            count_steps(structure.time_step, "the length of a run", days)
+        # The benchmark starts from it.
+        packaged_states(structure.name)
     if out is not None:
         _check_output(out)
     if s.peer is not None:
@@ -75,7 +71,7 @@ def model_names(texts: Sequence[str]) -> tuple[str, ...]:
         If a grid or a number of layers is unknown.
     """
     resolutions = [parse_resolution(part) for part in _parts(texts)]
-    return tuple(dict.fromkeys(f"{grid.name}L{levels.count}" for grid, levels in resolutions))
+    return tuple(dict.fromkeys(f"{grid.name}L{layers}" for grid, layers in resolutions))
 
 
 def numbers(option: str, texts: Sequence[str], kind: Callable[[str], T]) -> tuple[T, ...]:

@@ -27,6 +27,25 @@ def data_path(name: str) -> Path:
     return path
 
 
+def packaged_states(model: str) -> list[str]:
+    """Return the names of the spun-up states of a model such as `T31L8`.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists the models that have one.
+    """
+    states = [name for name in data_names() if name.startswith("state_")]
+    found = [name for name in states if name.split("_")[1] == model]
+    if not found:
+        known = sorted({name.split("_")[1] for name in states})
+        raise ValueError(
+            f"no spun-up state is packaged for {model}, only for {', '.join(known)}; "
+            "start from state='rest'"
+        )
+    return found
+
+
 def data_names() -> list[str]:
     """Return the names of all packaged data files."""
     folder = Path(str(files(__name__)))

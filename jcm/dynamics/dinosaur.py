@@ -45,9 +45,6 @@ from jcm.state import Prognostics, Tendency
 from jcm.transform import FlatSpectrum, Spectrum, Transform
 from jcm.vertical import Levels
 
-#: Integrators by the name of the dynamics in `jcm.build_model`.
-INTEGRATORS = {"dinosaur": "leapfrog", "dinosaur_rk": "runge_kutta"}
-
 #: Spectra of the library: zonal wavenumbers 0, +1, -1, +2, ... (cosine, sine), then l from 0.
 Modal = Float[Array, "level order degree"]
 

@@ -8,7 +8,8 @@ Matrices are formed once, in float64, because they are structure of the model.
 import numpy as np
 
 from jcm.constants import Constants
-from jcm.vertical import SPEEDY_HALF_LEVELS, Levels
+from jcm.grid import SPEEDY_HALF_LEVELS
+from jcm.vertical import Levels
 
 #: Lapse rate of the reference profile [K m-1] and its temperature at the surface [K].
 REFERENCE_LAPSE_RATE = 6e-3

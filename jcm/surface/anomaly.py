@@ -9,7 +9,7 @@ from records of the year in which the run began.
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jcm.calendar import YearPhase, month_number
+from jcm.phases import YearPhase, month_number
 from jcm.surface.boundary import linear_interpolation
 
 #: Index of the current month in a window of last, current and next month.
@@ -26,7 +26,7 @@ def record_of_month(
     records
         Consecutive monthly means [K].
     first, month
-        Month of the first record, and the month sought, both as `jcm.calendar.month_number`.
+        Month of the first record, and the month sought, both as `jcm.phases.month_number`.
     """
     count = len(records)
     if count == 0:
@@ -46,7 +46,7 @@ def anomaly_window(
     records
         Consecutive monthly means [K].
     first, month
-        Month of the first record, and the current month, both as `jcm.calendar.month_number`.
+        Month of the first record, and the current month, both as `jcm.phases.month_number`.
     """
     return jnp.stack([record_of_month(records, first, month + k) for k in (-1, 0, 1)])
 
@@ -76,9 +76,9 @@ def anomaly_of_date(
     records
         Consecutive monthly means [K].
     first
-        Month of the first record as `jcm.calendar.month_number`.
+        Month of the first record as `jcm.phases.month_number`.
     phase
-        Date as `jcm.calendar.year_phase`.
+        Date as `jcm.phases.year_phase`.
     """
     window = anomaly_window(records, first, month_number(phase.year, phase.month))
     return anomaly_from_window(window, phase.month_fraction)
@@ -104,11 +104,11 @@ def original_anomaly_window(
     records
         Consecutive monthly means [K].
     first
-        Month of the first record as `jcm.calendar.month_number`.
+        Month of the first record as `jcm.phases.month_number`.
     start_year
         Year in which the run began.
     phase
-        Date of the call as `jcm.calendar.year_phase`.
+        Date of the call as `jcm.phases.year_phase`.
     """
     appended = record_of_month(records, first, month_number(start_year, phase.month))
     shifted = jnp.concatenate([window[1:], appended[None]])

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jcm.calendar import YearPhase, date_of, month_number, year_phase
 from jcm.constants import Constants
 from jcm.forcing import Forcing
 from jcm.grid import Grid
 from jcm.options import Options
+from jcm.phases import YearPhase, date_of, month_number, year_phase
 from jcm.physics import SurfaceHeat, Surroundings
 from jcm.physics.humidity import saturation_specific_humidity
 from jcm.physics.smooth import Widths

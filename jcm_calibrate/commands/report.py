@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from jcm_calibrate.commands.shared import ExperimentPath, Output, finish
+from jcm_calibrate.commands.shared import ExperimentPath, Output
 from jcm_sensitivity.commands.shared import errors_in_one_line, new_console
 
 
@@ -17,4 +17,6 @@ def report_command(experiment: ExperimentPath, output: Output = Path("calibratio
         if not output.is_dir():
             raise FileNotFoundError(
                 f"no folder {output}; run `jcm-calibrate fit {experiment} --output {output}` first")
+        from jcm_calibrate.work.shared import finish
+
         finish(output, new_console())

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 from distributed import Client, KilledWorker, as_completed
 
+from jcm.cache import keep_compiled_programs
 from jcm_calibrate.ensembles.members import Members
 from jcm_calibrate.ensembles.programs import Devices, Values, Work, compute, local_devices
 
@@ -99,4 +100,6 @@ def _task(
 
 @functools.lru_cache(maxsize=4)
 def _unpacked(work: bytes) -> Work:
+    # A worker gets its model from here and builds none.
+    keep_compiled_programs()
     return cloudpickle.loads(work)

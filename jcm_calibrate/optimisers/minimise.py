@@ -18,6 +18,7 @@ import numpy as np
 import optax
 from jaxtyping import ArrayLike
 
+from jcm_calibrate.names import METHODS
 from jcm_calibrate.optimisers.derivative_free import cma_es, nelder_mead
 from jcm_calibrate.optimisers.evaluation_log import EvaluationLog, fingerprint
 from jcm_calibrate.optimisers.evaluator import (
@@ -59,9 +60,7 @@ OWN: dict[str, Callable] = {
     "nelder_mead": nelder_mead,
     "cma_es": cma_es,
 }  # fmt: skip
-#: All methods, which of them need no gradient, and which keep within bounds.
-METHODS = (*OPTAX, *OWN)
-GRADIENT_FREE = ("eki", "etki", "uki", "nelder_mead", "cma_es")
+#: Methods that keep within bounds.
 BOUNDED = ("lbfgsb", *(f"scipy_{name.lower()}" for name in SCIPY_BOUNDED if name != "L-BFGS-B"),
            "gauss_newton", "levenberg_marquardt", "jaxopt_lbfgsb", "nelder_mead",
            "cma_es")  # fmt: skip

@@ -29,11 +29,12 @@ from arviz.rcparams import rc_context
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jcm.files import replacing, write_text
+from jcm_calibrate.names import FIT
 from jcm_calibrate.observations.places import Cells
 from jcm_calibrate.uncertainty.inference_data import InferenceData, write_inference_data
 from jcm_calibrate.uncertainty.posterior import arviz
 
-FIT, HISTORY, IDENTIFY, POSTERIOR = "fit.json", "history.csv", "identify.json", "posterior.nc"
+HISTORY, IDENTIFY, POSTERIOR = "history.csv", "identify.json", "posterior.nc"
 PREDICTIONS, BIAS_MAPS, EXPERIMENT = "predictions.nc", "bias_maps.nc", "experiment.toml"
 INDEX_BEFORE, INDEX_AFTER = "performance_index_before.nc", "performance_index_after.nc"
 #: Half the width of a 90 % interval over the standard deviation.

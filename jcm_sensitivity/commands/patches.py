@@ -3,37 +3,18 @@
 Without a file: precipitation over the tropical Pacific, patches over the Pacific.
 """
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-import xarray as xr
-from rich.console import Console
-from rich.table import Table
 
-from jcm.output import write_dataset
 from jcm_sensitivity.commands.shared import (
     Switches,
+    check_folders,
+    check_map_experiment,
     errors_in_one_line,
     new_console,
-    positive_numbers,
-    read_setup,
-    status,
 )
-from jcm_sensitivity.ensembles import initial_states
-from jcm_sensitivity.experiment import MapExperiment
-from jcm_sensitivity.maps import note_on_switches
-from jcm_sensitivity.patch_agreement import agrees
-from jcm_sensitivity.patches import (
-    PACIFIC,
-    SEA_SURFACE_TEMPERATURE,
-    Patches,
-    compare_with_patches,
-    patch_layout,
-)
-from jcm_sensitivity.patches_plot import plot_patch_maps, plot_responses
-from jcm_sensitivity.regions import Region, box, region
 
 
 def patches_command(
@@ -42,7 +23,7 @@ def patches_command(
         typer.Argument(
             help="Experiment in TOML, as for `map`; default: precipitation over the tropical "
             "Pacific on the last of 5 days, T31L8, with respect to sea surface temperature.",
-            metavar="[EXPERIMENT.toml]", show_default=False),
+            metavar="EXPERIMENT.toml", show_default=False),
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder for patches.nc, patches.png and patch_maps.png.")
@@ -84,103 +65,20 @@ def patches_command(
     (1 if the size is right too), how far the response is not linear, and what each way costs.
     """
     with errors_in_one_line():
-        where = PACIFIC if centres is None else _region(centres)
+        from jcm_sensitivity.arguments import check_states, parse_region, positive_numbers
+
+        where = None if centres is None else parse_region("--centres", centres)
         widths = positive_numbers("--half-widths", half_widths)
         heights = positive_numbers("--amplitudes", amplitudes)
         if len(widths) != 2:
             raise ValueError(
                 f"--half-widths is two numbers of degrees, e.g. 10,40; got {half_widths!r}")
-        console = new_console()
-        setup = read_setup(experiment, smooth, console)
-        if SEA_SURFACE_TEMPERATURE not in setup.wrt:
-            raise ValueError(
-                f"patches are of the sea surface: put {SEA_SURFACE_TEMPERATURE!r} into wrt of "
-                f"[sensitivity], which has {', '.join(setup.wrt)}")
-        patches = patch_layout(
-            setup.run.model, setup.inputs, region=where, half_widths=(widths[0], widths[1]))
-        _patches(setup, patches, heights, states, spacing, output,
-                 output / "patch_runs" if store is None else store, console)
+        check_states(states, spacing)
+        check_map_experiment(experiment, needs_sea_surface=True)
+        store = output / "patch_runs" if store is None else store
+        check_folders(output=output, store=store)
+        from jcm_sensitivity.work.patches import compare_patches
 
-
-def _patches(
-    setup: MapExperiment, patches: Patches, amplitudes: list[float], states: int, spacing: float,
-    output: Path, store: Path, console: Console,
-) -> None:  # fmt: skip
-    begin, model = time.perf_counter(), setup.run.model
-    output.mkdir(parents=True, exist_ok=True)
-    console.print(
-        f"Target: {setup.target.description}\nRun:    {setup.description}\nPatches: "
-        f"{patches.count}, each warm and cool, {', '.join(f'{x:g}' for x in amplitudes)} K, from "
-        f"{states} initial states: {states * patches.count * (2 * len(amplitudes) + 1)} runs",
-        soft_wrap=True)  # fmt: skip
-    with status(console, f"Running {(states - 1) * spacing:g} days to {states} initial states"):
-        members = initial_states(model, setup.inputs, states, spacing)
-    with status(console, "Compiling run and adjoint, then the patches"):
-        dataset = compare_with_patches(
-            setup.run, setup.target, members, patches, amplitudes=amplitudes, store=store,
-            progress=lambda done, count: console.print(f"  patch {done} of {count}"))
-    write_dataset(dataset, output / "patches.nc")
-    written = [
-        output / "patches.nc", plot_responses(dataset, output / "patches.png"),
-        plot_patch_maps(dataset, output / "patch_maps.png", region=setup.target.region)]
-    console.print(_patch_table(dataset))
-    console.print(_agreement_table(dataset))
-    console.print(
-        f"Cost: adjoint {float(dataset['adjoint_seconds']):.2f} s for the whole map; "
-        f"{int(dataset['forward_runs'])} runs of {float(dataset['forward_seconds']):.2f} s for "
-        f"patches of one amplitude, {float(dataset['cost_ratio']):.1f} times as long",
-        soft_wrap=True)  # fmt: skip
-    if note := note_on_switches(model):
-        console.print(f"Note: {note}", soft_wrap=True)
-    console.print(
-        f"Wall time: {time.perf_counter() - begin:.1f} s\n"
-        f"Written: {', '.join(map(str, written))}", soft_wrap=True)  # fmt: skip
-
-
-def _patch_table(dataset: xr.Dataset) -> Table:
-    """Return responses by patch, means over the initial states."""
-    part = dataset.isel(target=0).mean("state")
-    units = str(dataset["target_units"].values[0])
-    table = Table(title=f"Response by patch, mean over initial states [{units} K-1]; in brackets "
-                  f"R+ + R- - 2 R0 [{units}]", title_justify="left")  # fmt: skip
-    table.add_column("centre")
-    table.add_column("adjoint", justify="right")
-    for amplitude in part["amplitude"].values:
-        table.add_column(f"patch of {amplitude:g} K", justify="right")
-    for k in range(part.sizes["patch"]):
-        one = part.isel(patch=k)
-        found = zip(one["linear_response"].values, one["nonlinearity"].values, strict=True)
-        table.add_row(
-            f"{float(one.patch_latitude):g} N, {float(one.patch_longitude):g} E",
-            f"{float(one['predicted_response']):.4g}",
-            *(f"{linear:.4g} ({rest:.2g})" for linear, rest in found))
-    return table
-
-
-def _agreement_table(dataset: xr.Dataset) -> Table:
-    part = dataset.isel(target=0)
-    table = Table(title="Agreement over patches, mean over initial states", title_justify="left")
-    for heading in ("amplitude [K]", "correlation", "slope", "slope, total least squares",
-                    "part that is not linear", "agrees"):  # fmt: skip
-        table.add_column(heading, justify="right")
-    for amplitude in part["amplitude"].values:
-        one = part.sel(amplitude=amplitude)
-        correlation, slope = float(one["correlation"]), float(one["slope"])
-        table.add_row(
-            f"{amplitude:g}", f"{correlation:.4f}", f"{slope:.4f}",
-            f"{float(one['slope_total_least_squares']):.4f}",
-            f"{float(one['nonlinear_part']):.3f}", "yes" if agrees(correlation, slope) else "no")
-    return table
-
-
-def _region(text: str) -> Region:
-    if "," not in text:
-        return region(text)
-    numbers = text.split(",")
-    try:
-        south, north, west, east = (float(x) for x in numbers)
-    except ValueError:
-        raise ValueError(
-            "--centres is the name of a region or SOUTH,NORTH,WEST,EAST in degrees, e.g. "
-            f"-21,21,120,-80; got {text!r}") from None
-    return box(south, north, west, east, name="centres")
+        compare_patches(
+            experiment, output, smooth, where, (widths[0], widths[1]), heights, states, spacing,
+            store, new_console())  # fmt: skip

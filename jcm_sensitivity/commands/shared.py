@@ -1,15 +1,16 @@
-"""What the commands share: the console, errors in one line, the experiment, lists of numbers."""
+"""What the commands share: the console, errors in one line, checks of files and folders."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 
-from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+if TYPE_CHECKING:
+    from jcm.tables import Experiment
+
 
 #: The same option of every command; None: what the experiment file says, else smooth.
 Switches = Annotated[
@@ -46,33 +47,50 @@ def errors_in_one_line() -> Iterator[None]:
         raise typer.Exit(1) from error
 
 
-def read_setup(path: Path | None, smooth: bool | None, console: Console) -> MapExperiment:
-    """Return the experiment of a file, or the default one, with the switches asked for.
+def checked_experiment(path: Path | None) -> "Experiment | None":
+    """Return the experiment of a file, read and checked but not built; None without a file.
 
     Raises
     ------
     ValueError
         If the file is not valid.
     """
-    with status(console, "Building the model and its initial state"):
-        if path is None:
-            return default_experiment(smooth=smooth is not False)
-        return read_experiment(path, smooth=smooth)
+    if path is None:
+        return None
+    from jcm.config import load_experiment
+
+    return load_experiment(path)
 
 
-def positive_numbers(option: str, text: str) -> list[float]:
-    """Return the numbers of an option, in its order.
+def check_map_experiment(path: Path | None, *, needs_sea_surface: bool = False) -> None:
+    """Refuse a file whose tables do not describe a sensitivity, or none to the sea surface.
 
     Raises
     ------
     ValueError
-        If one is no positive number.
+        As `checked_experiment`, or if a table is not valid.
     """
-    try:
-        numbers = [float(x) for x in text.split(",")]
-    except ValueError:
-        numbers = []
-    if not numbers or not all(np.isfinite(x) and x > 0 for x in numbers):
-        raise ValueError(
-            f"{option} is a list of positive numbers separated by commas, e.g. 1,2,5; got {text!r}")
-    return numbers
+    experiment = checked_experiment(path)
+    if experiment is not None:
+        from jcm_sensitivity.arguments import SEA_SURFACE_TEMPERATURE, check_every, wrt_of
+
+        wrt = wrt_of(experiment)
+        if needs_sea_surface and SEA_SURFACE_TEMPERATURE not in wrt:
+            raise ValueError(
+                f"patches are of the sea surface: put {SEA_SURFACE_TEMPERATURE!r} into wrt of "
+                f"[sensitivity], which has {', '.join(wrt)}")
+        check_every(experiment, "a sensitivity")
+
+
+def check_folders(**folders: Path | None) -> None:
+    """Refuse files in the place of folders.
+
+    Raises
+    ------
+    NotADirectoryError
+        If there is one; the message names the option.
+    """
+    for option, path in folders.items():
+        if path is not None and path.exists() and not path.is_dir():
+            raise NotADirectoryError(
+                f"--{option} is a folder, but {str(path)!r} is a file; name another place")

@@ -26,6 +26,7 @@ from jcm.data import data_path
 from jcm.files import write_text
 from jcm.grid import parse_resolution
 from jcm.output import write_dataset
+from jcm.vertical import speedy_levels
 
 HERE = Path(__file__).parent
 #: What a reference was made with, where options do not say otherwise.
@@ -127,8 +128,9 @@ def study(arguments: argparse.Namespace, directory: Path | None = None) -> dict[
         reference = reference.load()
     kind = kind_of(reference, arguments.reference)
     configuration = configuration_of(arguments, kind)
-    grid, levels = parse_resolution(configuration.grid)
-    coordinates = {"level": levels.centre, "lat": grid.latitude, "lon": grid.longitude}
+    grid, layers = parse_resolution(configuration.grid)
+    coordinates = {
+        "level": speedy_levels(layers).centre, "lat": grid.latitude, "lon": grid.longitude}
     check_grid(xr.Dataset(coords=coordinates), reference)
     folder: Path = directory or arguments.output or HERE / "results" / configuration.name
     years, spinup = (1, 0) if arguments.smoke else (arguments.years, arguments.spinup)

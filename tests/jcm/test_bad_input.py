@@ -224,7 +224,7 @@ def test_an_interruption_before_anything_is_written_says_so(tmp_path, monkeypatc
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("jcm.config.build", interrupted)
+    monkeypatch.setattr("jcm.build.build", interrupted)
     result = jcm("run", write(tmp_path), "--output", tmp_path / "out", "--quiet")
     assert (result.exit_code, result.stderr) == (130, "interrupted, nothing was written\n")
 

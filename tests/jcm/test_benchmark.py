@@ -257,7 +257,7 @@ def test_the_first_member_of_an_ensemble_is_the_single_run(dry):
 
 ERRORS = {
     "unknown grid": (("--grid", "T32"), "unknown grid 'T32'"),
-    "no state": (("--grid", "T85L8"), "there is none for T85L8; available: T21L8"),
+    "no state": (("--grid", "T85L8"), "no spun-up state is packaged for T85L8, only for T21L8"),
     "repeats": (("--repeats", "0"), "--repeats must be a whole number of at least 1; got 0"),
     "members": (("--members", "0"), "--members must be at least 1; got 0"),
     "words": (("--members", "two"), "--members takes whole numbers such as 1,2; got 'two'"),

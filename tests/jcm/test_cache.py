@@ -11,7 +11,11 @@ import pytest
 from jcm.cache import cache_directory
 
 ROOT = Path(__file__).parents[2]
-FOLDER = "import jax, jcm; print(jax.config.jax_compilation_cache_dir)"
+FOLDER = """
+import jax, jcm
+jcm.build_model("T21L5", physics="held_suarez")
+print(jax.config.jax_compilation_cache_dir)
+"""
 #: One step of a model that compiles fast, and how often JAX found a program and did not.
 STEP = """
 import collections, json

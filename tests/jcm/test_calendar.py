@@ -9,16 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jcm.calendar import (
-    DAYS_BEFORE,
-    DAYS_IN_MONTH,
-    date_of,
-    format_date,
-    is_leap_year,
-    month_number,
-    parse_date,
-    year_phase,
-)
+from jcm.calendar import DAYS_BEFORE, DAYS_IN_MONTH, format_date, parse_date
+from jcm.phases import date_of, is_leap_year, month_number, year_phase
 
 
 def phase(text, original=True, dtype=float):

@@ -99,7 +99,7 @@ def test_describe_shows_the_same_to_people():
     text = jcm("describe").stdout
     for option in described["options"]:
         mark = "*" if option["presets_differ"] else " "
-        assert f" {option['name']}{mark}" in text
+        assert f" {option['name'].removeprefix('parameters.')}{mark}" in text
     for parameter in described["parameters"]:
         assert parameter["name"].removeprefix("parameters.") in text
 

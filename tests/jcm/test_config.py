@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from jcm.build import build, build_structure
 from jcm.calendar import parse_date
-from jcm.config import Experiment, build, build_structure, load_experiment
+from jcm.config import Experiment, load_experiment
 from jcm.parameters import get
 from jcm.variables import VARIABLES
 

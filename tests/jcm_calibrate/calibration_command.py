@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from typer.testing import CliRunner
 
-from jcm.config import build as build_anew
+from jcm.build import build as build_anew
 from jcm_calibrate import cli
 from jcm_calibrate.windows import Windows, make_windows
 

@@ -15,7 +15,6 @@ import jcm
 from jcm.variables import VARIABLES
 from jcm_sensitivity import Experiment, default_horizons, last, mean, model_horizon, region
 from jcm_sensitivity.commands import horizon as command
-from jcm_sensitivity.commands import shared
 from jcm_sensitivity.default_horizons import (
     default_horizon,
     variable_type,
@@ -23,6 +22,8 @@ from jcm_sensitivity.default_horizons import (
 )
 from jcm_sensitivity.experiment import MapExperiment
 from jcm_sensitivity.model_horizon import horizon
+from jcm_sensitivity.work import horizon as work
+from jcm_sensitivity.work import shared
 
 #: Sea surface temperature from which the target is counted [K].
 BASE = 290.0
@@ -46,7 +47,7 @@ def setup(monkeypatch):
     """An experiment whose runs cost nothing, at a uniform sea surface temperature of 300 K."""
     monkeypatch.setattr(model_horizon, "model_experiment", cubic)
     monkeypatch.setattr(
-        command, "initial_states", lambda _, inputs, count, spacing: [inputs] * count)
+        work, "initial_states", lambda _, inputs, count, spacing: [inputs] * count)
     model = jcm.build_model("T21L8")
     inputs = cheap_inputs(model)
     forcing = dataclasses.replace(

@@ -13,8 +13,6 @@ from typer.testing import CliRunner
 
 import jcm
 from jcm_sensitivity import cli, last, mean, region
-from jcm_sensitivity.commands import map as map_module
-from jcm_sensitivity.commands import shared
 from jcm_sensitivity.experiment import (
     MapExperiment,
     default_experiment,
@@ -22,6 +20,8 @@ from jcm_sensitivity.experiment import (
     read_experiment,
     target_from_table,
 )
+from jcm_sensitivity.work import map as map_module
+from jcm_sensitivity.work import shared
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "map.toml"
 
@@ -225,7 +225,7 @@ def test_missing_file_is_reported(tmp_path):
 
 def test_unknown_input_is_reported_with_a_suggestion(quick, tmp_path, monkeypatch):
     wrong = quick._replace(wrt=("forcing.sea_surface_temperatur",))
-    monkeypatch.setattr(shared, "default_experiment", lambda smooth=False: wrong)
+    monkeypatch.setattr(shared, "default_experiment", lambda smooth=True: wrong)
     result = invoke("map", "--output", tmp_path)
     assert result.exit_code == 1
     assert "did you mean forcing.sea_surface_temperature" in result.output

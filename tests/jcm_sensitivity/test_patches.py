@@ -9,7 +9,8 @@ from synthetic import Mirror, cheap_inputs, mirror
 from typer.testing import CliRunner
 
 import jcm_sensitivity.commands.patches as command
-import jcm_sensitivity.commands.shared as shared
+import jcm_sensitivity.work.patches as work
+import jcm_sensitivity.work.shared as shared
 from jcm_sensitivity import REGIONS, box, mean
 from jcm_sensitivity.experiment import MapExperiment
 from jcm_sensitivity.patch_agreement import agreement, rebuilt_map, unexplained
@@ -306,7 +307,7 @@ def invoke(monkeypatch, small_model, inputs):
     setup = MapExperiment(mirror(small_model), inputs, RAIN, (SEA_SURFACE_TEMPERATURE,))
     monkeypatch.setattr(shared, "default_experiment", lambda smooth: setup)
     monkeypatch.setattr(
-        command, "initial_states", lambda model, inputs, count, spacing: [inputs] * count)
+        work, "initial_states", lambda model, inputs, count, spacing: [inputs] * count)
     app = typer.Typer()
     app.command()(command.patches_command)
     return lambda *arguments: CliRunner().invoke(app, [str(x) for x in arguments])

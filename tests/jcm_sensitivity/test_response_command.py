@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 import jcm
 from jcm_sensitivity import REGIONS
-from jcm_sensitivity.commands import response as command
+from jcm_sensitivity.commands.response import response_command
 from jcm_sensitivity.consistency import NEEDED, WATER
 from jcm_sensitivity.runs import Experiment
 from jcm_sensitivity.tangent import response
+from jcm_sensitivity.work import response as command
 
 MODEL = jcm.build_model("T21L8")
 
@@ -54,7 +55,7 @@ def written(setup, tmp_path_factory):
 
 def invoke(*arguments):
     app = typer.Typer()
-    app.command()(command.response_command)
+    app.command()(response_command)
     return CliRunner().invoke(app, [str(x) for x in arguments])
 
 

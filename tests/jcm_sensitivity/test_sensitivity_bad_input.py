@@ -19,8 +19,8 @@ from typer.testing import CliRunner, Result
 import jcm
 import jcm_sensitivity as js
 from jcm_sensitivity import adjoint, cli
-from jcm_sensitivity.commands import check as check_module
 from jcm_sensitivity.experiment import MapExperiment
+from jcm_sensitivity.work import check as check_module
 
 MODEL = jcm.build_model("T21L8")
 INPUTS = cheap_inputs(MODEL)
@@ -321,7 +321,7 @@ def known_setup(monkeypatch):
     monkeypatch.setattr(check_module, "_setup", lambda *_: (MODEL, INPUTS, {}))
     known = MapExperiment(RUN, INPUTS, js.mean("precipitation_flux", region="sahel"), (SST,))
     monkeypatch.setattr(
-        "jcm_sensitivity.commands.shared.default_experiment", lambda smooth=True: known)
+        "jcm_sensitivity.work.shared.default_experiment", lambda smooth=True: known)
 
 
 @pytest.mark.parametrize(("option", "words"), [
@@ -367,7 +367,7 @@ def test_file_in_place_of_the_output_folder_is_named(command, known_setup, tmp_p
     (("--leads", "1,two"), ("--leads is a list of positive numbers", "'1,two'")),
     (("--amplitudes", "-1"), ("--amplitudes is a list of positive numbers", "'-1'")),
     (("--states", "0"), ("--states is a positive number of initial states", "got 0")),
-    (("--tolerance", "0"), ("--tolerance is a positive number", "got 0")),
+    (("--tolerance", "0"), ("--tolerance is positive", "got 0")),
 ])  # fmt: skip
 def test_option_without_meaning_is_one_line(option, words, known_setup, tmp_path):
     assert_refused(invoke("horizon", *option, "--output", tmp_path), *words)

@@ -9,7 +9,6 @@ from dinosaur.spherical_harmonic import vor_div_to_uv_nodal
 
 import jcm
 from jcm.dynamics.dinosaur import (
-    INTEGRATORS,
     from_modal,
     from_state,
     library_coordinates,
@@ -18,6 +17,7 @@ from jcm.dynamics.dinosaur import (
 )
 from jcm.dynamics.vertical_operators import reference_temperature
 from jcm.state import Prognostics, Tendency
+from jcm.structure import INTEGRATORS
 
 BOTH = pytest.mark.parametrize("dynamics", list(INTEGRATORS))
 SHORT = 60.0

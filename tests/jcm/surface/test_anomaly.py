@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm.calendar import month_number, parse_date, year_phase
+from jcm.calendar import parse_date
+from jcm.phases import month_number, year_phase
 from jcm.surface.anomaly import (
     anomaly_from_window,
     anomaly_of_date,

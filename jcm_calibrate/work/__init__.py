@@ -1,0 +1,1 @@
+"""What the commands of `jcm-calibrate` do once their arguments are checked; a file each."""

@@ -1,0 +1,1 @@
+"""What the commands of `jcm-sensitivity` do once their arguments are checked; a file each."""

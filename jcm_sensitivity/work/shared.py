@@ -1,0 +1,22 @@
+"""What the commands share once their arguments are checked: the experiment."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from jcm_sensitivity.commands.shared import status
+from jcm_sensitivity.experiment import MapExperiment, default_experiment, read_experiment
+
+
+def read_setup(path: Path | None, smooth: bool | None, console: Console) -> MapExperiment:
+    """Return the experiment of a file, or the default one, with the switches asked for.
+
+    Raises
+    ------
+    ValueError
+        If the file is not valid.
+    """
+    with status(console, "Building the model and its initial state"):
+        if path is None:
+            return default_experiment(smooth=smooth is not False)
+        return read_experiment(path, smooth=smooth)
