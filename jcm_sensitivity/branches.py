@@ -196,7 +196,7 @@ def _loop_plan(
     equation: JaxprEqn, inputs: list[bool], here: Source
 ) -> tuple[tuple[_Plan, ...], Sequence[bool]]:
     """Plan a loop; what its carry depends on after any number of passes it depends on at once."""
-    constants, carried = equation.params["num_consts"], equation.params["num_carry"]
+    constants, carried = _operands_of_scan(equation)
     end = constants + carried
     while True:
         plan = _plan(equation.params["jaxpr"], inputs, here)
@@ -204,6 +204,16 @@ def _loop_plan(
         if carry == inputs[constants:end]:
             return (plan,), plan.depends
         inputs = [*inputs[:constants], *carry, *inputs[end:]]
+
+
+def _operands_of_scan(equation: JaxprEqn) -> tuple[int, int]:
+    """Return how many operands of a loop are constants, and how many are carried."""
+    params = equation.params
+    if "num_carry" in params:
+        return params["num_consts"], params["num_carry"]
+    # From JAX 0.12 on the equation holds the trees of constants, carry and what is scanned over.
+    constants, carried, _ = params["ft_in"].unpack()
+    return len(list(constants)), len(list(carried))
 
 
 def _refuse_decisions_in_while(equation: JaxprEqn, here: Source) -> None:
@@ -336,8 +346,9 @@ def _evaluate(node: _Node, operands: list, tape: _Recorder | _Player) -> list:
         result = primitive.bind(*operands, **primitive.get_bind_params(params))
         return list(result) if primitive.multiple_results else [result]
     if primitive.name == "scan":
-        first, second = params["num_consts"], params["num_consts"] + params["num_carry"]
-        return tape.scan(node, operands[:first], operands[first:second], operands[second:])
+        constants, carried = _operands_of_scan(equation)
+        end = constants + carried
+        return tape.scan(node, operands[:constants], operands[constants:end], operands[end:])
     if primitive.name == "cond":
         return tape.cond(node, jnp.asarray(operands[0]), operands[1:])
     return _run(node.bodies[0], operands, tape)

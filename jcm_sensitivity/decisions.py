@@ -8,22 +8,26 @@ one to compute the result from the code whatever the operands. Codes are boolean
 
 import dataclasses
 import functools
+import itertools
 import linecache
+import os
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax._src import source_info_util
 from jax.extend.core import JaxprEqn
 
 #: Helpers that switch on behalf of their caller, who is named instead.
 HELPERS = ("jcm/physics/smooth.py", "jcm/physics/layers.py", "jcm_sensitivity/branches.py")
 HERE = Path(__file__).resolve().parents[1]
+JAX = str(Path(jax.__file__).parent) + os.sep
+STANDARD_LIBRARY = sysconfig.get_path("stdlib") + os.sep
 LONGEST_TEXT = 90
 
 
@@ -37,6 +41,18 @@ class Source:
     line: int
     #: The expression that leads to the decision, shortened.
     text: str
+
+
+class Frame(NamedTuple):
+    """A call on the way to an operation."""
+
+    file: str
+    function: str
+    line: int
+    end_line: int
+    #: Columns count bytes; the sources are ASCII.
+    column: int
+    end_column: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,17 +142,34 @@ def source_of(equation: JaxprEqn, around: Source | None) -> Source:
     `around` is the place of the enclosing equation: the body of a compiled function of JAX knows
     no place of its own.
     """
-    frames = []
-    for frame in source_info_util.user_frames(equation.source_info.traceback):
-        if frame.file_name.endswith("jcm_sensitivity/branches.py"):
-            break
-        frames.append(frame)
-    own = [frame for frame in frames if not _is_helper(frame.file_name)]
+    frames = list(itertools.takewhile(
+        lambda frame: not frame.file.endswith("jcm_sensitivity/branches.py"), _frames(equation)))
+    own = [frame for frame in frames if not _is_helper(frame.file)]
     if own:
         return _source(own[0])
     if around is not None:
         return around
     return _source(frames[0]) if frames else Source("unknown", "unknown", "unknown", 0, "")
+
+
+def _frames(equation: JaxprEqn) -> list[Frame]:
+    """Return the calls that led to an equation, the innermost first, without those of JAX."""
+    traceback = equation.source_info.traceback
+    codes, offsets = ((), ()) if traceback is None else traceback.raw_frames()
+    found = []
+    for code, offset in zip(codes, offsets, strict=True):
+        if not _is_foreign(code.co_filename):
+            # Python knows a position for every instruction, of two bytes.
+            place = next(itertools.islice(code.co_positions(), offset // 2, None))
+            found.append(Frame(code.co_filename, code.co_qualname, *(x or 0 for x in place)))
+    return found
+
+
+@functools.cache
+def _is_foreign(file: str) -> bool:
+    """Tell whether a file is JAX's or Python's; packages may lie below the standard library."""
+    return file.startswith(JAX) or (
+        file.startswith(STANDARD_LIBRARY) and "-packages" not in file)
 
 
 @functools.cache
@@ -147,20 +180,18 @@ def _is_helper(file: str) -> bool:
 
 
 @functools.cache
-def _source(frame: Any) -> Source:
-    lines = [
-        linecache.getline(frame.file_name, n) for n in range(frame.start_line, frame.end_line + 1)]
+def _source(frame: Frame) -> Source:
+    lines = [linecache.getline(frame.file, n) for n in range(frame.line, frame.end_line + 1)]
     if lines:
-        # Columns count bytes; the sources are ASCII.
         lines[-1] = lines[-1][: frame.end_column or None]
-        lines[0] = lines[0][frame.start_column :]
-    text = " ".join(" ".join(lines).split()) or f"line {frame.start_line}"
+        lines[0] = lines[0][frame.column :]
+    text = " ".join(" ".join(lines).split()) or f"line {frame.line}"
     if len(text) > LONGEST_TEXT:
         text = text[: LONGEST_TEXT - 3] + "..."
-    function = frame.function_name.replace(".<locals>", "").replace("<lambda>", "lambda")
-    path = Path(frame.file_name)
+    function = frame.function.replace(".<locals>", "").replace("<lambda>", "lambda")
+    path = Path(frame.file)
     file = str(path.relative_to(HERE)) if path.is_relative_to(HERE) else path.name
-    return Source(_module(frame.file_name), function, file, frame.start_line, text)
+    return Source(_module(frame.file), function, file, frame.line, text)
 
 
 @functools.cache
@@ -304,7 +335,7 @@ RULES = {
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "lt_to", "le_to", "eq_to"), AS_COMPUTED),
     "is_finite": AS_COMPUTED,
     **dict.fromkeys(("floor", "ceil", "round", "sign"), VALUES),
-    **dict.fromkeys(("argmax", "argmin"), INTEGERS),
+    **dict.fromkeys(("argmax", "argmin", "SearchSorted"), INTEGERS),
     "max": EXTREME,
     "min": EXTREME,
     "clamp": Rule(_record_clamp, _replay_clamp, boolean=False),

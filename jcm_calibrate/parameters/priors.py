@@ -123,7 +123,7 @@ def to_normal(prior: dist.Distribution, x: Float[Array, "*any"]) -> Float[Array,
         return (x - jnp.asarray(prior.loc)) / jnp.asarray(prior.scale)
     if isinstance(prior, dist.TransformedDistribution):
         for transform in reversed(prior.transforms):
-            x = jnp.asarray(transform._inverse(x))
+            x = jnp.asarray(transform.inv(x))
         return to_normal(prior.base_dist, x)
     return ndtri(prior.cdf(x))
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from jcm.files import write_text
 from jcm.provenance import git_state, package_version
@@ -25,10 +24,16 @@ from jcm_calibrate.reports.plots import (
     plot_spectrum,
     plot_traces,
 )
-from jcm_calibrate.reports.plots_posterior import MOST_PAIRS, plot_pairs, plot_ranks, titles
+from jcm_calibrate.reports.plots_posterior import (
+    MOST_PAIRS,
+    numbers,
+    plot_pairs,
+    plot_ranks,
+    titles,
+)
 from jcm_calibrate.reports.plots_style import inline
+from jcm_calibrate.uncertainty import diagnostics
 from jcm_calibrate.uncertainty.inference_data import InferenceData
-from jcm_calibrate.uncertainty.posterior import arviz
 from jcm_sensitivity.report_html_style import STYLE
 
 #: What the style of the certificates does not have.
@@ -247,31 +252,29 @@ def _posterior(directory: Path) -> str:
     posterior = _read(records.read_posterior, directory)
     if posterior is None:
         return _missing("draws", "jcm-calibrate sample")
-    group: xr.Dataset = posterior["posterior"]
+    group = posterior["posterior"].to_dataset()
     # z stands for the parameters; it is shown only where their values are not there.
     variables = [str(x) for x in group.data_vars if x != "z"] or ["z"]
     group = group[variables]
-    names = titles(group)
+    names, draws = titles(group), numbers(group)
     # Chains that have not moved have no width to divide by.
     with np.errstate(divide="ignore", invalid="ignore"):
-        summary: Any = arviz.summary(posterior, var_names=variables, hdi_prob=0.9)
-    statistics = {
-        "mean": "mean", "sd": "standard deviation", "hdi_5%": "90 % from", "hdi_95%": "to",
-        "r_hat": "R-hat", "ess_bulk": "bulk ESS", "ess_tail": "tail ESS"}
+        low, high = diagnostics.shortest_interval(draws, 0.9).T
+        statistics = {
+            "mean": draws.mean((0, 1)), "standard deviation": draws.std((0, 1), ddof=1),
+            "90 % from": low, "to": high, "R-hat": diagnostics.rhat(draws),
+            "bulk ESS": diagnostics.ess_bulk(draws), "tail ESS": diagnostics.ess_tail(draws)}
     rows: list[dict[str, Any]] = [
-        {"parameter": name} | {
-            words: float(row[key]) for key, words in statistics.items() if key in row}
-        for name, (_, row) in zip(names, summary.iterrows(), strict=True)]
+        {"parameter": name} | {words: float(x[k]) for words, x in statistics.items()}
+        for k, name in enumerate(names)]
     unknown = _not_identified(directory)
     for row in rows:
         if row["parameter"] in unknown:
             row["mean"] = Markup('<span class="weak">not identified</span>')
-    draws = np.concatenate([
-        group[name].stack(all=("chain", "draw")).transpose("all", ...).values.reshape(
-            group.sizes["chain"] * group.sizes["draw"], -1) for name in group.data_vars], axis=1)
-    parts = [_trust(posterior, summary), table(rows)]
+    parts = [_trust(posterior, statistics), table(rows)]
     if len(names) <= MOST_PAIRS:
-        parts.append(_figure(plot_pairs(draws, names), "Marginals and pairs."))
+        pairs = plot_pairs(draws.reshape(-1, len(names)), names)
+        parts.append(_figure(pairs, "Marginals and pairs."))
     parts.append(_figure(
         plot_ranks(posterior, variables), "Ranks by chain: level where chains have mixed."))
     return "".join(parts)
@@ -288,18 +291,19 @@ def _not_identified(directory: Path) -> set[str]:
         if not known}
 
 
-def _trust(posterior: InferenceData, summary: Any) -> str:
+def _trust(posterior: InferenceData, statistics: Mapping[str, np.ndarray]) -> str:
     """Say how many draws there are, and what speaks against trusting them."""
-    group: xr.Dataset = posterior["posterior"]
-    chains, count = group.sizes["chain"], group.sizes["draw"]
+    sizes = posterior["posterior"].sizes
+    chains, count = sizes["chain"], sizes["draw"]
     found = [f"{chains} chains of {count} draws."]
-    if "sample_stats" in posterior.groups() and "diverging" in posterior["sample_stats"]:
+    if "sample_stats" in posterior.children and "diverging" in posterior["sample_stats"]:
         share = 100 * float(posterior["sample_stats"]["diverging"].mean())
         found.append(f"{share:.2g} % of the transitions diverged.")
-    if not summary["r_hat"].max() <= RHAT:
-        found.append(f"R-hat reaches {summary['r_hat'].max():.3g}, above {RHAT}: draw more.")
-    if not summary["ess_bulk"].min() >= ESS:
-        found.append(f"Bulk ESS falls to {summary['ess_bulk'].min():.0f}, below {ESS}: draw more.")
+    rhat, ess = statistics["R-hat"].max(), statistics["bulk ESS"].min()
+    if not rhat <= RHAT:
+        found.append(f"R-hat reaches {rhat:.3g}, above {RHAT}: draw more.")
+    if not ess >= ESS:
+        found.append(f"Bulk ESS falls to {ess:.0f}, below {ESS}: draw more.")
     return f"<p>{text(' '.join(found))}</p>"
 
 

@@ -9,7 +9,7 @@ import xarray as xr
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import norm
+from scipy.stats import norm, rankdata
 
 from jcm_calibrate.reports.plots_style import (
     BLUE,
@@ -24,10 +24,11 @@ from jcm_calibrate.reports.plots_style import (
     short,
 )
 from jcm_calibrate.uncertainty.inference_data import InferenceData
-from jcm_calibrate.uncertainty.posterior import arviz
 
 #: Most parameters of a plot of pairs, and most draws shown as points.
 MOST_PAIRS, MOST_POINTS = 12, 1500
+#: Bins of a histogram of ranks.
+RANK_BINS = 20  # chosen here
 
 
 def plot_pairs(
@@ -100,22 +101,17 @@ def plot_ranks(posterior: InferenceData, names: Sequence[str] = ()) -> Figure:
     names
         Variables to show; default all.
     """
-    group: xr.Dataset = posterior["posterior"]  # pyright: ignore[reportAssignmentType]
-    names = [str(name) for name in (group.data_vars if not names else names)]
-    count = int(sum(group[name].size // (group.sizes["chain"] * group.sizes["draw"])
-                    for name in names))  # fmt: skip
+    group = posterior["posterior"].to_dataset()
+    group = group[list(names)] if names else group
+    draws = numbers(group)
+    count = draws.shape[2]
     columns = min(3, count)
     rows = -(-count // columns)
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH, 0.5 + 1.9 * rows), layout="constrained")
         panels = figure.subplots(rows, columns, squeeze=False).ravel()
-        colours: Any = [COLOURS[k % len(COLOURS)] for k in range(group.sizes["chain"])]
-        arviz.plot_rank(
-            posterior, var_names=names, ax=panels[:count], kind="vlines", show=False,
-            colors=colours)
-        for line in (line for axes in panels[:count] for line in axes.lines):
-            line.set_markersize(3)
-        for axes, title in zip(panels, titles(group[names]), strict=False):
+        for k, (axes, title) in enumerate(zip(panels, titles(group), strict=False)):
+            _ranks(axes, draws[:, :, k])
             axes.set_title(plain(short(title)), fontsize=9)
             axes.set_xlabel("rank of all draws" if axes in panels[count - columns:count] else "",
                             fontsize=8)  # fmt: skip
@@ -126,8 +122,16 @@ def plot_ranks(posterior: InferenceData, names: Sequence[str] = ()) -> Figure:
     return figure
 
 
+def numbers(group: xr.Dataset) -> Float[np.ndarray, "chain draw number"]:
+    """Return all numbers of all variables of a posterior."""
+    return np.concatenate([
+        data.transpose("chain", "draw", ...).values.reshape(
+            group.sizes["chain"], group.sizes["draw"], -1)
+        for data in group.data_vars.values()], axis=2)
+
+
 def titles(group: xr.Dataset) -> list[str]:
-    """Return a name for each number of each variable of a posterior, in ArviZ's order."""
+    """Return a name for each number of each variable of a posterior, in the order of `numbers`."""
     found = []
     for name, data in group.data_vars.items():
         dims = [dim for dim in data.dims if dim not in ("chain", "draw")]
@@ -138,6 +142,19 @@ def titles(group: xr.Dataset) -> list[str]:
             found.append(f"{name}: {', '.join(parts)}" if len(group.data_vars) > 1
                          else ", ".join(parts))  # fmt: skip
     return found
+
+
+def _ranks(axes: Axes, draws: Float[np.ndarray, "chain draw"]) -> None:
+    """Draw how many draws of each chain are in each bin of the ranks of all draws."""
+    edges = np.linspace(0, draws.size, RANK_BINS + 1)
+    level = draws.shape[1] / RANK_BINS
+    for k, ranks in enumerate(rankdata(draws, axis=None).reshape(draws.shape)):
+        counts, colour = np.histogram(ranks, edges)[0], COLOURS[k % len(COLOURS)]
+        axes.plot((edges[1:] + edges[:-1]) / 2, counts, "o", ms=3, color=colour)
+        axes.vlines((edges[1:] + edges[:-1]) / 2, level, counts, colors=colour, lw=2)
+    axes.axhline(level, ls="--", color="k")
+    axes.set_ylim(0, 2 * level)
+    axes.set_yticks([])
 
 
 def _marginal(axes: Axes, draws: np.ndarray, gaussian: Any, i: int, truth: float | None) -> None:

@@ -5,7 +5,7 @@
 | `fit.json` | `FitRecord`: parameters, observations, cost, provenance |
 | `history.csv` | a row per evaluation of the objective |
 | `identify.json` | `Identifiability.to_dict()` |
-| `posterior.nc` | ArviZ InferenceData |
+| `posterior.nc` | InferenceData: draws of the posterior |
 | `predictions.nc` | observed, error, before, after; (datum), and draws of the prediction |
 | `bias_maps.nc` | `NAME_before`, `NAME_after`; (lat, lon) |
 | `performance_index_before.nc`, `_after.nc` | tables of `performance_index` |
@@ -25,14 +25,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
-from arviz.rcparams import rc_context
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jcm.files import replacing, write_text
 from jcm_calibrate.names import FIT
 from jcm_calibrate.observations.places import Cells
 from jcm_calibrate.uncertainty.inference_data import InferenceData, write_inference_data
-from jcm_calibrate.uncertainty.posterior import arviz
 
 HISTORY, IDENTIFY, POSTERIOR = "history.csv", "identify.json", "posterior.nc"
 PREDICTIONS, BIAS_MAPS, EXPERIMENT = "predictions.nc", "bias_maps.nc", "experiment.toml"
@@ -252,13 +250,13 @@ def read_posterior(directory: str | Path) -> InferenceData:
     """
     path = _existing(directory, POSTERIOR)
     try:
-        with rc_context({"data.load": "eager"}):
-            found = arviz.InferenceData.from_netcdf(str(path))
+        with xr.open_datatree(path, engine="netcdf4") as opened:
+            found = opened.load()
     except (OSError, ValueError) as error:
         raise ValueError(f"{path} is damaged; sample again or remove it: {error}") from error
-    if "posterior" not in found.groups():
+    if "posterior" not in found.children:
         raise ValueError(
-            f"{path} has no group 'posterior', only {', '.join(found.groups())}; sample again")
+            f"{path} has no group 'posterior', only {', '.join(found.children)}; sample again")
     return found
 
 

@@ -1,4 +1,7 @@
-"""Draws of a posterior as ArviZ InferenceData: the form that tools for Bayesian work share.
+"""Draws of a posterior as InferenceData: the form that tools for Bayesian work share.
+
+It is an `xarray.DataTree` with the groups of that schema, which ArviZ 1 takes as it is; ArviZ 0.23
+takes `arviz.InferenceData.from_datatree(data)`, and both read the file with `arviz.from_netcdf`.
 
 Kumar, R., Carroll, C., Hartikainen, A. and Martin, O. (2019): ArviZ a unified library for
 exploratory analysis of Bayesian models in Python. J. Open Source Softw., 4(33), 1143.
@@ -17,10 +20,10 @@ from jaxtyping import Array, Float, Key
 from jcm.files import replacing
 from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem
-from jcm_calibrate.uncertainty.posterior import Posterior, arviz, check_labels, sample_statistics
+from jcm_calibrate.uncertainty.posterior import Posterior, check_labels, sample_statistics
 
-#: An `arviz.InferenceData`; its own annotations are too old for checks at run time.
-InferenceData = Any
+#: A tree of one dataset for each group.
+InferenceData = xr.DataTree
 
 def to_inference_data(
     posterior: Posterior, *, space: ParameterSpace | None = None,
@@ -79,11 +82,11 @@ def to_inference_data(
             "observations": np.asarray(problem.observations.values)}, ())
         if key is not None and predictions:
             groups["posterior_predictive"] = _predictive(posterior, problem, key, predictions)
-    return arviz.InferenceData(**groups)
+    return xr.DataTree.from_dict(groups)
 
 
 def write_inference_data(data: InferenceData, path: str | Path) -> Path:
-    """Write InferenceData as netCDF, whole or not at all; `arviz.from_netcdf` reads it.
+    """Write InferenceData as netCDF, whole or not at all.
 
     Raises
     ------

@@ -6,7 +6,6 @@ folding, and localization: an improved R-hat for assessing convergence of MCMC. 
 Betancourt, M. (2018): A conceptual introduction to Hamiltonian Monte Carlo. arXiv:1701.02434
 """
 
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int, Shaped
 
-with warnings.catch_warnings():
-    # ArviZ announces its next version to everyone who imports it.
-    warnings.simplefilter("ignore", FutureWarning)
-    import arviz
+from jcm_calibrate.uncertainty import diagnostics
 
 #: Largest R-hat, and smallest effective sample size per chain, of draws that can be trusted.
 RHAT, ESS_PER_CHAIN = 1.01, 100  # Vehtari et al. (2021), section 4
@@ -113,18 +109,17 @@ class Posterior(eqx.Module):
         """Rank-normalised split R-hat of each component; NaN with a single chain."""
         if self.chains < 2:
             return np.full(self.size, np.nan)
-        found: Any = arviz.rhat(_dataset(self.draws), method="rank")
-        return found.z.to_numpy()
+        return diagnostics.rhat(self.draws)
 
     @property
     def ess_bulk(self) -> Float[np.ndarray, " parameter"]:
         """Effective sample size in the bulk of the distribution."""
-        return arviz.ess(_dataset(self.draws), method="bulk").z.to_numpy()
+        return diagnostics.ess_bulk(self.draws)
 
     @property
     def ess_tail(self) -> Float[np.ndarray, " parameter"]:
         """Effective sample size in the tails, of the 5 % and 95 % quantiles."""
-        return arviz.ess(_dataset(self.draws), method="tail").z.to_numpy()
+        return diagnostics.ess_tail(self.draws)
 
     @property
     def bfmi(self) -> Float[np.ndarray, " chain"]:
@@ -192,7 +187,7 @@ class Posterior(eqx.Module):
             *problems])
 
     def to_inference_data(self, **options: Any) -> Any:
-        """Return the draws as ArviZ InferenceData; see the module `inference_data`."""
+        """Return the draws as InferenceData; see the module `inference_data`."""
         from jcm_calibrate.uncertainty.inference_data import to_inference_data
 
         return to_inference_data(self, **options)
@@ -220,7 +215,3 @@ def sample_statistics(posterior: Posterior) -> Mapping[str, Shaped[np.ndarray, "
         "energy": posterior.energy, "acceptance_rate": posterior.acceptance,
         "n_steps": posterior.steps, "tree_depth": posterior.tree_depth,
         "step_size": np.broadcast_to(posterior.step_size[:, None], posterior.steps.shape)}
-
-
-def _dataset(draws: Float[np.ndarray, "chain draw parameter"]) -> Any:
-    return arviz.convert_to_dataset({"z": draws})

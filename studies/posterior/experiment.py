@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 import jcm
 from jcm.files import write_text
@@ -23,7 +24,7 @@ from jcm_calibrate.problem import LogPosterior, Problem, twin_problem
 from jcm_calibrate.uncertainty.inference_data import to_inference_data, write_inference_data
 from jcm_calibrate.uncertainty.laplace import Gaussian, laplace
 from jcm_calibrate.uncertainty.nuts import sample_nuts
-from jcm_calibrate.uncertainty.posterior import Posterior, arviz
+from jcm_calibrate.uncertainty.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,8 @@ def sampled(plan: Plan, problem: Problem, gaussian: Gaussian, folder: Path,
 def inference_data(plan: Plan, posterior: Posterior, problem: Problem, path: Path) -> Any:
     """Return the draws with prior, predictions and data as InferenceData, kept as netCDF."""
     if path.exists():
-        data = arviz.from_netcdf(path)
+        with xr.open_datatree(path) as opened:
+            data = opened.load()
         if data["posterior"].sizes["draw"] == plan.draws:
             return data
     data = to_inference_data(posterior, problem=problem, key=jax.random.key(plan.sampler_seed),

@@ -20,11 +20,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 from experiment import (
     Plan,
     Stopwatch,
     approximate,
-    arviz,
     build,
     inference_data,
     measured,
@@ -208,8 +208,9 @@ def study(plan: Plan, folder: Path, *, fast: bool = False) -> dict[str, Any]:
     pairs = plot_pairs(posterior.flat, labels, truth=truth,
                        gaussian=(gaussian.mean, gaussian.covariance))  # fmt: skip
     write_figure(pairs, folder / "figures" / "pairs.png")
-    renamed = data["posterior"].rename(dict(zip(problem.space.labels, labels, strict=True)))
-    ranks = plot_ranks(arviz.InferenceData(posterior=renamed), labels)
+    renamed = data["posterior"].to_dataset().rename(
+        dict(zip(problem.space.labels, labels, strict=True)))
+    ranks = plot_ranks(xr.DataTree.from_dict({"posterior": renamed}), labels)
     write_figure(ranks, folder / "figures" / "ranks.png")
     return summary
 

@@ -5,7 +5,6 @@ import xarray as xr
 
 from jcm.grid import make_grid
 from jcm_calibrate.reports import records
-from jcm_calibrate.uncertainty.posterior import arviz
 
 LABELS = (
     "parameters.convection.relaxation_time", "parameters.convection.entrainment",
@@ -55,9 +54,11 @@ def identifiability() -> dict:
 
 def posterior(chains: int = 4, draws: int = 250) :
     z = np.random.default_rng(1).multivariate_normal(TRUTH, COVARIANCE, size=(chains, draws))
-    return arviz.from_dict(
-        posterior={"z": z}, coords={"parameter": list(LABELS)}, dims={"z": ["parameter"]},
-        sample_stats={"diverging": np.zeros((chains, draws), bool)})
+    return xr.DataTree.from_dict({
+        "posterior": xr.Dataset(
+            {"z": (("chain", "draw", "parameter"), z)}, {"parameter": list(LABELS)}),
+        "sample_stats": xr.Dataset(
+            {"diverging": (("chain", "draw"), np.zeros((chains, draws), bool))})})
 
 
 def predictions(count: int = 24) -> xr.Dataset:

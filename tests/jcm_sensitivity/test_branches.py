@@ -1,5 +1,8 @@
 """Recorded and replayed branches: the same function at the point, smooth beside it."""
 
+import inspect
+import sysconfig
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,7 @@ import numpy as np
 import pytest
 
 import jcm
+from jcm_sensitivity import decisions
 from jcm_sensitivity.branches import UnknownLoopLength, census, decision_table, record, replay
 
 POINT = jnp.array([0.21, -0.7, 1.34, 0.48])
@@ -235,3 +239,13 @@ def test_switches_of_the_model_are_named_by_scheme(model_step):
     names = {decision.name for decision in decision_table(step)(point)}
     assert "jcm.physics.convection._top: step(energy - threshold, widths.top)" in names
     assert not any(".smooth." in name.split(":")[0] for name in names)
+
+
+@pytest.mark.parametrize("file, foreign", [
+    (inspect.getsourcefile(jax.numpy.linalg), True),
+    (inspect.getsourcefile(inspect), True),
+    (f"{sysconfig.get_path('stdlib')}/site-packages/jcm/model.py", False),
+    ("/home/user/scheme.py", False),
+])
+def test_packages_below_the_standard_library_are_not_pythons_own(file, foreign):
+    assert decisions._is_foreign(file) is foreign
