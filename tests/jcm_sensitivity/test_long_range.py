@@ -149,7 +149,8 @@ def test_step_of_a_nudged_model_is_that_of_the_model(small_model, small_inputs):
     step = eqx.filter_jit(lambda dynamics: dynamics.advance(state.previous, state.current, *rest))
     one, other = step(small_model.dynamics), step(nudged_model(small_model, 1.0).dynamics)
     for x, y in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
-        np.testing.assert_array_equal(x, y)
+        # Two programs: the compiler may order sums in another way.
+        np.testing.assert_allclose(x, y, rtol=0, atol=1e-14 * np.abs(x).max())
 
 
 @pytest.mark.parametrize("days", [0.0, -1.0, 0.01])

@@ -41,7 +41,7 @@ def integrals(grid):
     return np.array([float(js.integral(problem(grid)[1], region=part)) for part in PARTS.values()])
 
 
-OTHER_GRIDS = ["T31", pytest.param("T42", marks=pytest.mark.slow)]
+OTHER_GRIDS = [pytest.param(grid, marks=pytest.mark.slow) for grid in ("T31", "T42")]
 
 
 @pytest.mark.parametrize("grid", OTHER_GRIDS)

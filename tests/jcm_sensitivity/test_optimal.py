@@ -156,6 +156,7 @@ def on_model_grid(vectors, when, mode):
             for name in names}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_vectors_of_the_model_solve_the_eigenvalue_problem(vectors):
     assert vectors["residual"].max() < 1e-5
     assert vectors["growth"][0] > vectors["growth"][1] > 1

@@ -170,7 +170,8 @@ def test_jacobian_is_the_analytic_one():
     energy = np.exp(a * b) * np.sum(x**2)
     np.testing.assert_allclose(table.sel(target="energy"), [b * energy, a * energy], rtol=1e-12)
     wave = [np.sum(x * np.cos(a * x)), np.sum(x**2)]
-    np.testing.assert_allclose(table.sel(target="wave"), wave, rtol=1e-12)
+    # The first is a sum of six numbers up to 0.8 that cancel.
+    np.testing.assert_allclose(table.sel(target="wave"), wave, rtol=1e-12, atol=1e-15)
     np.testing.assert_allclose(table["value"].sel(target="energy"), energy, rtol=1e-12)
 
 
