@@ -188,6 +188,7 @@ def test_a_small_perturbation_of_the_model_grows_as_told(vectors, model, inputs)
         np.testing.assert_allclose(found[name], field, rtol=0, atol=2e-3 * scale)
 
 
+@pytest.mark.slow
 def test_dataset_has_units_and_energies_add_up(vectors):
     assert vectors["initial_eastward_wind"].attrs["units"] == "m s-1"
     assert vectors["final_air_temperature"].dims == ("mode", "level", "lat", "lon")
