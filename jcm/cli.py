@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from jcm.command_line import VersionOption, application
+from jcm.command_line import VersionOption, application, calm_compiler
 
 if TYPE_CHECKING:
     from jcm.config import Experiment
@@ -26,6 +26,7 @@ app.add_typer(data_app, name="data")
 @app.callback()
 def main(version: VersionOption = False) -> None:
     """Run a differentiable atmospheric general circulation model."""
+    calm_compiler()
 
 
 

@@ -15,6 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from jcm.command_line import compile_quickly
+
 #: Folder of this run; set by the first process, inherited by its workers and their children.
 FOLDER = "JCM_TEST_FOLDER"
 #: Resident memory at which a worker forgets its compiled programs [bytes].
@@ -36,8 +38,8 @@ if first_process:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
         "MPLBACKEND": "Agg",
         "TZ": "UTC",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
     }
+    compile_quickly(level=0)
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from jcm.command_line import compile_quickly
 from jcm_sensitivity.commands.shared import (
     Switches,
     check_folders,
@@ -67,6 +68,7 @@ def map_command(
             parse_memory(memory)
         check_map_experiment(experiment)
         check_folders(output=output)
+        compile_quickly()
         from jcm_sensitivity.horizon import HorizonWarning
         from jcm_sensitivity.work.map import map_ensemble, map_sensitivity
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from jcm.command_line import compile_quickly
 from jcm_sensitivity.commands.shared import (
     Switches,
     check_folders,
@@ -46,6 +47,7 @@ def response_command(
             change_of(read)
             check_every(read, "a response")
         check_folders(output=output)
+        compile_quickly()
         from jcm_sensitivity.work.response import show_response
 
         show_response(experiment, output, smooth, new_console())
