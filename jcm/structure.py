@@ -54,9 +54,9 @@ def check_structure(
     """
     if half_levels is None:
         horizontal, layers = parse_resolution(grid)
-        half_levels = SPEEDY_HALF_LEVELS[layers]
+        half = SPEEDY_HALF_LEVELS[layers]
     else:
-        horizontal = parse_resolution(grid.split("L")[0])[0]
+        horizontal, half = parse_resolution(grid.split("L")[0])[0], half_levels
     step = default_time_step(horizontal.truncation) if time_step is None else float(time_step)
     if step <= 0 or DAY % step:
         raise ValueError(
@@ -67,7 +67,7 @@ def check_structure(
         raise ValueError(f"unknown physics {physics!r}; available: {', '.join(PHYSICS)}")
     if dynamics not in DYNAMICS:
         raise ValueError(f"unknown dynamics {dynamics!r}; available: {', '.join(DYNAMICS)}")
-    return Structure(horizontal, half_levels, step, make_options(preset, **options))
+    return Structure(horizontal, half, step, make_options(preset, **options))
 
 
 def default_time_step(truncation: int) -> float:

@@ -1,6 +1,5 @@
 """What the commands share once their arguments are checked: the folder, counters of progress."""
 
-
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

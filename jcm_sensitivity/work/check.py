@@ -1,6 +1,5 @@
 """Computes the certificate of the derivatives of a model, and reports on it."""
 
-
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,6 +1,5 @@
 """Finds the usable window of gradients: measures, writes, draws and prints it."""
 
-
 import time
 from pathlib import Path
 

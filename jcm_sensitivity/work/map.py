@@ -1,6 +1,5 @@
 """Computes, writes and draws a sensitivity map."""
 
-
 import time
 from pathlib import Path
 

@@ -1,6 +1,5 @@
 """Compares runs with warmer and cooler patches of sea with one adjoint map."""
 
-
 import time
 from pathlib import Path
 

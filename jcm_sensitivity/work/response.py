@@ -1,6 +1,5 @@
 """Computes, writes and draws the first-order change of all fields by one change of the inputs."""
 
-
 import time
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -22,6 +22,8 @@ import collections, json
 import jax
 count = collections.Counter()
 jax.monitoring.register_event_listener(lambda name, **_: count.update([name.split("/")[-1]]))
+# Something is compiled before the first model is built and with it the cache switched on.
+jax.jit(lambda x: x + 1)(1.0)
 import jcm
 model = jcm.build_model("T21L5", physics="held_suarez")
 forcing = jcm.aquaplanet_forcing(model.grid, gravity=model.constants.gravity)
