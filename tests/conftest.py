@@ -19,8 +19,9 @@ from jcm.command_line import compile_quickly
 
 #: Folder of this run; set by the first process, inherited by its workers and their children.
 FOLDER = "JCM_TEST_FOLDER"
-#: Resident memory at which a worker forgets its compiled programs [bytes].
-ENOUGH = 1.2 * 2**30
+#: Resident memory at which a worker forgets its compiled programs, and how much it then grows
+#: before it forgets again: some of it never comes back [bytes].
+ENOUGH, GROWTH = 1.3 * 2**30, 0.4 * 2**30
 
 first_process = FOLDER not in os.environ
 if first_process:
@@ -60,15 +61,19 @@ def resident_memory() -> int:
         return 0
 
 
+limits = [ENOUGH]
+
+
 @pytest.fixture(autouse=True)
 def bounded_memory():
     """Forget compiled programs when they fill the memory; those on disk are found again."""
     yield
-    if resident_memory() > ENOUGH:
+    if resident_memory() > limits[-1]:
         jax.clear_caches()
         gc.collect()
         if sys.platform == "linux":
             ctypes.CDLL(None).malloc_trim(0)
+        limits.append(max(ENOUGH, resident_memory() + GROWTH))
 
 
 @pytest.fixture(scope="session")
