@@ -15,6 +15,8 @@ import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
 
+from jcm.command_line import compile_quickly
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("jcm", "jcm_sensitivity", "jcm_calibrate")
 #: Libraries that take a second or more, or stand for some that do.
@@ -364,3 +366,19 @@ def test_names_that_are_known_without_jax_are_those_of_the_functions():
     assert tuple(default_targets()) == DEFAULT_TARGETS
     assert tuple(INDICES) == INDEX_NAMES
     assert {*OPERATOR_ARGUMENTS, "model", "inputs"} == set(signature(make_operator).parameters)
+
+
+def test_a_choice_of_the_user_decides_how_programs_are_compiled(monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--mine")
+    compile_quickly()
+    assert os.environ["XLA_FLAGS"] == "--mine"
+    monkeypatch.delenv("XLA_FLAGS")
+    compile_quickly()
+    assert "--xla_backend_optimization_level=1" in os.environ["XLA_FLAGS"].split()
+
+
+def test_an_xla_that_does_not_know_a_flag_does_not_get_it(monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.8.3")
+    compile_quickly()
+    assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=1"
