@@ -4,15 +4,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import jax
+import equinox as eqx
 import numpy as np
 import xarray as xr
-from plan import EXACT, Plan, build, widths_of
+from plan import EXACT, Plan, build, means, widths_of
 
 import jcm
 from jcm.constants import DAY
+from jcm.model import Model
 from jcm.output import write_dataset
-from jcm.simulate import compile_window
 from jcm.variables import VARIABLES
 
 #: Factors to the units in which results are shown, and these units.
@@ -20,42 +20,49 @@ SHOWN = {"kg m-2 s-1": (DAY, "mm day-1"), "kg kg-1": (1e3, "g kg-1"), "Pa": (0.0
 
 
 def climate(plan: Plan, setting: str, years: int, folder: Path) -> xr.Dataset:
-    """Return means (year, season, level, lat, lon), those of a file if it has enough years."""
-    path = folder / "climate" / f"{setting}.nc"
+    """Return means (year, season, level, lat, lon); the years are those of independent runs."""
+    return xr.concat([one_year(plan, setting, k, folder) for k in range(years)], "year",
+                     coords="minimal", compat="override", join="override")  # fmt: skip
+
+
+def one_year(plan: Plan, setting: str, member: int, folder: Path) -> xr.Dataset:
+    """Return means (season, level, lat, lon) of a year; those of a file if it is there.
+
+    A member is a year of its own, from a state as many times five days along a run of the exact
+    model, but on the same date.
+    """
+    path = folder / "climate" / f"{setting}_{member}.nc"
     if path.is_file():
-        found = xr.load_dataset(path)
-        if found.sizes["year"] >= years:
-            return found.isel(year=slice(years))
-    model = build(plan.grid, setting != EXACT)
+        return xr.load_dataset(path)
+    smooth = setting != EXACT
+    model = build(plan.grid, smooth)
     inputs = jcm.default_inputs(model, start=plan.start)
-    if setting != EXACT:
-        inputs = jcm.insert(inputs, widths_of(plan, setting))
-    program = compile_window(model, inputs)
+    if member:
+        state, _ = means(plan, False, jcm.insert(inputs, widths_of(plan, EXACT)),
+                         member * plan.spacing_days)  # fmt: skip
+        inputs = inputs.with_state(eqx.tree_at(lambda s: s.step, state, inputs.state.step))
+    inputs = jcm.insert(inputs, widths_of(plan, setting))
     begin = time.perf_counter()
-    steps = lambda days: round(days * model.steps_per_day)  # noqa: E731
-    state, _ = program(model, inputs, steps(plan.spin_up_days))
+    state, _ = means(plan, smooth, inputs, plan.spin_up_days)
     seasons = []
-    for year in range(years):
-        for days in plan.season_days:
-            state, fields = program(model, inputs.with_state(state), steps(days))
-            seasons.append(jax.tree.map(np.asarray, fields))
-        print(f"{setting}: year {year + 1} of {years}, {time.perf_counter() - begin:.0f} s",
-              flush=True)  # fmt: skip
-    result = _dataset(plan, model, seasons, years)
+    for days in plan.season_days:
+        state, fields = means(plan, smooth, inputs.with_state(state), days)
+        seasons.append(fields)
+    result = _dataset(plan, model, seasons)
     result.attrs["seconds"] = time.perf_counter() - begin
+    print(f"{setting}: member {member}, {result.attrs['seconds']:.0f} s", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_dataset(result, path)
     return result
 
 
-def _dataset(plan: Plan, model: Any, seasons: list[dict[str, Any]], years: int) -> xr.Dataset:
+def _dataset(plan: Plan, model: Model, seasons: list[dict[str, Any]]) -> xr.Dataset:
     def variable(name: str) -> tuple[tuple[str, ...], np.ndarray, dict[str, str]]:
         known = VARIABLES[name]
         factor, units = SHOWN.get(known.units, (1.0, known.units))
-        x = factor * np.stack([season[name] for season in seasons])
-        x = x.reshape(years, len(plan.seasons), *x.shape[1:]).swapaxes(-1, -2)
+        x = factor * np.stack([season[name] for season in seasons]).swapaxes(-1, -2)
         dims = ("level", "lat", "lon") if known.dims == "3d" else ("lat", "lon")
-        return ("year", "season", *dims), x, {"long_name": known.long_name, "units": units}
+        return ("season", *dims), x, {"long_name": known.long_name, "units": units}
 
     grid = model.grid
     return xr.Dataset(

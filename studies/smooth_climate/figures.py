@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from climate import by_level
 from matplotlib.figure import Figure
-from plan import EXACT, SUGGESTED, Plan
+from plan import EXACT, FIRST, SUGGESTED, Plan
 
 from jcm_sensitivity.plot import coastlines
 
@@ -20,9 +20,10 @@ LINES = (
     "precipitation_flux", "toa_outgoing_longwave_flux", "toa_net_downward_radiative_flux",
     "cloud_area_fraction", "air_temperature, column", "specific_humidity, column",
 )  # fmt: skip
-MAPS = ("precipitation_flux", "toa_outgoing_longwave_flux")
+LONGWAVE = "toa_outgoing_longwave_flux"
+MAPS = ("precipitation_flux", LONGWAVE)
 SECTIONS = ("air_temperature", "specific_humidity", "eastward_wind")
-COLOURS = {SUGGESTED: "#0072B2", "scale_1": "#D55E00"}
+COLOURS = {SUGGESTED: "#0072B2", FIRST: "#D55E00"}
 
 
 def draw(
@@ -30,7 +31,7 @@ def draw(
 ) -> list[Path]:
     """Draw all figures of yearly means (year, lat, lon) and of the summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [name for name in (SUGGESTED, "scale_1") if name in runs]
+    shown = [name for name in (SUGGESTED, FIRST) if name in runs]
     figures = {
         "zonal_means": zonal_means({name: runs[name] for name in shown}, runs[EXACT]),
         "sections": sections(runs[SUGGESTED], runs[EXACT]),
@@ -48,7 +49,7 @@ def draw(
 
 def label(name: str) -> str:
     """Return what a setting is called in a legend."""
-    return {SUGGESTED: "suggested widths", "scale_1": "first widths", EXACT: "exact"}.get(
+    return {SUGGESTED: "suggested widths", FIRST: "first widths", EXACT: "exact"}.get(
         name, name.replace("_", " "))
 
 
@@ -133,7 +134,7 @@ def maps(runs: dict[str, xr.Dataset], exact: xr.Dataset) -> Figure:
 
 def ratio_figure(plan: Plan, ratios: dict[str, Any]) -> Figure:
     """Draw the ratios of single initial states by target and lead."""
-    shown = [name for name in (EXACT, "scale_1", SUGGESTED) if name in ratios]
+    shown = [name for name in (EXACT, FIRST, SUGGESTED) if name in ratios]
     groups = list(ratios[shown[0]]["groups"])
     figure, axes = plt.subplots(
         1, len(shown), figsize=(3 + 3.2 * len(shown), 5.5), sharey=True, squeeze=False,
@@ -166,10 +167,7 @@ def trade_off(plan: Plan, summary: dict[str, Any]) -> Figure:
     for name, ratios in summary["ratios"].items():
         failed = 100 * ratios["all"]["failed"] / ratios["all"]["cases"]
         width = ratios["all"]["upper_quartile"] - ratios["all"]["lower_quartile"]
-        change = 0.0
-        if name in summary["climate"]:
-            change = abs(
-                summary["climate"][name]["annual"]["toa_outgoing_longwave_flux"]["difference"])
+        change = abs(summary["first_day"].get(name, {}).get(LONGWAVE, [0.0])[0])
         colour = COLOURS.get(name, "0.3")
         for ax, y in zip(axes, (failed, width), strict=True):
             ax.plot(change, y, "o", color=colour)
@@ -179,7 +177,7 @@ def trade_off(plan: Plan, summary: dict[str, Any]) -> Figure:
     axes[0].set_ylabel(f"cases outside {low:g} to {high:g} [%]")
     axes[1].set_ylabel("distance of the quartiles of the ratios")
     for ax in axes:
-        ax.set_xlabel("size of the global difference in outgoing longwave [W m-2]")
+        ax.set_xlabel("change of global outgoing longwave on the first day [W m-2]")
         ax.set_ylim(bottom=0)
         ax.margins(0.15)
     return figure

@@ -6,15 +6,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 import jcm
 from jcm.model import Model
 from jcm.parameters import leaf_names
 from jcm.physics.smooth import Widths, suggested_widths
+from jcm.simulate import Inputs, compile_window
+from jcm.state import State
 from jcm_sensitivity.regions import Region, box, region
 
 HERE = Path(__file__).parent
-#: The setting without smooth switches, and the one with the widths that the model suggests.
-EXACT, SUGGESTED = "exact", "suggested"
+#: The setting without smooth switches, the one that the study started from, and the one with the
+#: widths that the model suggests.
+EXACT, FIRST, SUGGESTED = "exact", "scale_1", "suggested"
 
 
 class Target(NamedTuple):
@@ -36,10 +41,13 @@ class Plan(NamedTuple):
     season_days: tuple[float, ...]
     seasons: tuple[str, ...]
     years: int
-    screening_years: int
     screening_days: float
     ratio_starts: tuple[str, ...]
     states: int
+    scan_states: int
+    adjoint_states: int
+    climates: tuple[str, ...]
+    gradients: tuple[str, ...]
     spacing_days: float
     days: int
     leads: tuple[int, ...]
@@ -87,6 +95,21 @@ def _setting(
 def build(grid: str, smooth: bool) -> Model:
     """Return the model."""
     return jcm.build_model(grid, smooth=smooth)
+
+
+@lru_cache
+def compiled(grid: str, smooth: bool) -> Any:
+    """Return the program that integrates and means all variables; the study has no other runs."""
+    model = build(grid, smooth)
+    return compile_window(model, jcm.default_inputs(model))
+
+
+def means(plan: Plan, smooth: bool, inputs: Inputs, days: float) -> tuple[State, dict[str, Any]]:
+    """Return the state after some days, and the means of all variables over them."""
+    model = build(plan.grid, smooth)
+    state, fields = compiled(plan.grid, smooth)(
+        model, inputs, round(days * model.steps_per_day))
+    return state, {name: np.asarray(x) for name, x in fields.items()}
 
 
 def widths_of(plan: Plan, setting: str) -> dict[str, float]:

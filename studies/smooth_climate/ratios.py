@@ -14,7 +14,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from plan import Plan, Target, build, widths_of
+from plan import Plan, Target, build, means, widths_of
 
 import jcm
 from jcm.files import write_text
@@ -66,13 +66,16 @@ def states(plan: Plan) -> dict[str, list[Inputs]]:
         for start in plan.ratio_starts}  # fmt: skip
 
 
-def ratios(plan: Plan, setting: str, folder: Path, adjoint: bool = False) -> list[dict[str, Any]]:
-    """Return one row for each target, lead and state; those of a file if they are there.
+def ratios(
+    plan: Plan, setting: str, folder: Path, count: int, adjoint: int = 0
+) -> list[dict[str, Any]]:
+    """Return one row for each target, lead and state; those of a file if it is there.
 
-    The derivative to a change of the box is that of forward mode, one run for all leads; with
-    `adjoint` also that of reverse mode, which is what a map shows, summed over the box.
+    The derivative to a change of the box is that of forward mode, one run for all leads; for the
+    first `adjoint` states also that of reverse mode, which is what a map shows, summed over the
+    box.
     """
-    path = folder / "ratios" / f"{setting}{'_adjoint' if adjoint else ''}.json"
+    path = folder / "ratios" / f"{setting}.json"
     if path.is_file():
         return json.loads(path.read_text())
     model = build(plan.grid, True)
@@ -83,21 +86,19 @@ def ratios(plan: Plan, setting: str, folder: Path, adjoint: bool = False) -> lis
         inside = target.sea.fraction(model.grid)
         cells = area_weights(plan, target)
 
-        def mean(fields: Any, target: Target = target, cells: np.ndarray = cells) -> np.ndarray:
-            return np.einsum("tij,ij->t", np.asarray(fields[target.variable], float), cells)
-
-        for number, state in enumerate(members[target.start]):
+        for number, state in enumerate(members[target.start][:count]):
             inputs = jcm.insert(state, chosen)
             sea = inputs.forcing.sea_surface_temperature
             low, high = (
-                mean(jcm.simulate(
-                    model, jcm.insert(inputs, {SEA: sea + sign * plan.step * inside}),
-                    days=plan.days, every=1, observe=variables(plan))[1])
+                daily(plan, jcm.insert(inputs, {SEA: sea + sign * plan.step * inside}),
+                      target.variable)
                 for sign in (-1, 1))  # fmt: skip
-            slopes = (high - low) / (2 * plan.step)
-            tangent = mean(response(run, inputs, {SEA: inside}).change)
-            gradients = sensitivity(run, targets_of(plan, target), inputs, wrt=[SEA]) if adjoint \
-                else [None] * len(plan.leads)
+            slopes = np.sum((high - low) / (2 * plan.step) * cells, axis=(1, 2))
+            change = response(run, inputs, {SEA: inside}).change[target.variable]
+            tangent = np.sum(np.asarray(change, float) * cells, axis=(1, 2))
+            gradients = [None] * len(plan.leads)
+            if number < adjoint:
+                gradients = sensitivity(run, targets_of(plan, target), inputs, wrt=[SEA])
             for lead, gradient in zip(plan.leads, gradients, strict=True):
                 row = {"target": target.name, "lead": lead, "state": number,
                        "difference": float(slopes[lead - 1]), "tangent": float(tangent[lead - 1])}
@@ -106,12 +107,22 @@ def ratios(plan: Plan, setting: str, folder: Path, adjoint: bool = False) -> lis
                         np.sum(np.asarray(gradient.gradient[SEA], float) * inside))
                 linear = row.get("adjoint", row["tangent"])
                 rows.append(row | {"ratio": linear / row["difference"]})
-        latest = [row["ratio"] for row in rows[-len(plan.leads) * len(members[target.start]) :]]
+        latest = [row["ratio"] for row in rows[-len(plan.leads) * count :]]
         print(f"{setting}, {target.name}: {np.round(latest, 2)}, "
               f"{time.perf_counter() - begin:.0f} s", flush=True)  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(rows, indent=1) + "\n")
     return rows
+
+
+def daily(plan: Plan, inputs: Inputs, variable: str) -> np.ndarray:
+    """Return daily means (day, lon, lat) of a run."""
+    found = []
+    for _ in range(plan.days):
+        state, fields = means(plan, True, inputs, 1)
+        inputs = inputs.with_state(state)
+        found.append(fields[variable].astype(float))
+    return np.stack(found)
 
 
 def spread(rows: list[dict[str, Any]], accepted: tuple[float, float]) -> dict[str, float]:

@@ -18,14 +18,15 @@ import numpy as np
 import xarray as xr
 from climate import annual, by_level, climate, compare, table
 from figures import draw
-from plan import EXACT, SUGGESTED, Plan, read_plan, widths_of
+from plan import EXACT, FIRST, SUGGESTED, Plan, build, read_plan, widths_of
 from ratios import ratios, spread
+from screening import SCREENED, screen
 
 from jcm.files import write_text
 
 HERE = Path(__file__).parent
 #: What the tables show first.
-FIRST = (
+SHOWN_FIRST = (
     "precipitation_flux", "toa_outgoing_longwave_flux", "toa_net_downward_radiative_flux",
     "surface_net_downward_heat_flux", "cloud_area_fraction", "deep_convection_frequency",
     "air_temperature, column", "specific_humidity, column", "eastward_wind, column",
@@ -38,7 +39,7 @@ def seasonal(smooth: xr.Dataset, exact: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for season in exact["season"].values:
         one, other = (by_level(x.sel(season=season)) for x in (smooth, exact))
-        found[str(season)] = {name: compare(one[name], other[name]) for name in FIRST}
+        found[str(season)] = {name: compare(one[name], other[name]) for name in SHOWN_FIRST}
     return found
 
 
@@ -65,20 +66,22 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
-def summarise(plan: Plan, runs: dict[str, xr.Dataset], cases: dict[str, Rows]) -> dict[str, Any]:
+def summarise(
+    plan: Plan, runs: dict[str, xr.Dataset], cases: dict[str, Rows], screened: dict[str, Any]
+) -> dict[str, Any]:
     """Return everything that the study says."""
     exact, suggested = runs[EXACT], runs[SUGGESTED]
     compared = {
-        name: {"years": run.sizes["year"], "seconds": run.attrs.get("seconds"),
-               "widths": widths_of(plan, name), "annual": table(run, exact)}
+        name: {"years": run.sizes["year"], "annual": table(run, exact)}
         for name, run in runs.items() if name != EXACT}  # fmt: skip
     for name in compared:
         if name != SUGGESTED:
             # Level by level only for the widths in use.
-            compared[name]["annual"] = {key: compared[name]["annual"][key] for key in FIRST}
+            compared[name]["annual"] = {key: compared[name]["annual"][key] for key in SHOWN_FIRST}
     return rounded({
         "exact_years": exact.sizes["year"], "climate": compared,
-        "seasons": seasonal(suggested, exact),
+        "seasons": seasonal(suggested, exact), "first_day": screened,
+        "widths": {name: widths_of(plan, name) for name in (FIRST, SUGGESTED)},
         "ratios": {name: ratio_tables(rows, plan) for name, rows in cases.items()},
     })  # fmt: skip
 
@@ -90,27 +93,27 @@ def markdown(plan: Plan, summary: dict[str, Any]) -> str:
         "| variable | exact | difference | noise | difference / noise | rms of zonal means / noise "
         "| largest zonal difference |", f"|{' --- |' * 7}"]
     rows = summary["climate"][SUGGESTED]["annual"]
-    for name in (*FIRST, *(x for x in rows if x not in FIRST)):
+    for name in (*SHOWN_FIRST, *(x for x in rows if x not in SHOWN_FIRST)):
         r = rows[name]
         lines.append(
             f"| {name.replace('_', ' ')} | {r['exact']:.4g} | {r['difference']:+.2g} | "
             f"{r['noise']:.2g} | {r['t']:+.1f} | {r['zonal_ratio']:.1f} | "
             f"{r['zonal_largest']:+.2g} at {r['zonal_largest_at']:.0f} N |")
-    heads = ("setting", "years", *(name.replace("_", " ") for name in FIRST), "median ratio",
-             "quartiles", "failed")  # fmt: skip
-    lines += ["", "By setting: difference of annual global means (and over noise), and ratios:", "",
-              f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
-    for name in dict.fromkeys((*summary["climate"], *summary["ratios"])):
-        years, cells = "", [""] * len(FIRST)
-        if name in summary["climate"]:
-            years = summary["climate"][name]["years"]
-            found = summary["climate"][name]["annual"]
-            cells = [f"{found[n]['difference']:+.2g} ({found[n]['t']:+.1f})" for n in FIRST]
+    heads = ("widths", *(name.replace("_", " ") for name in SCREENED), "median ratio", "quartiles",
+             "failed")  # fmt: skip
+    lines += ["", "Change of global means on the first day, from the same weather, by width alone "
+              "and by setting, and ratios:", "", f"| {' | '.join(heads)} |",
+              f"|{' --- |' * len(heads)}"]  # fmt: skip
+    for name in dict.fromkeys((*summary["first_day"], *summary["ratios"])):
+        cells = [""] * len(SCREENED)
+        if name in summary["first_day"]:
+            cells = [f"{summary['first_day'][name][key][0]:+.2g}" for key in SCREENED]
         s = summary["ratios"].get(name, {}).get("all")
         end = (["", "", ""] if s is None else [
             f"{s['median']:.3f}", f"{s['lower_quartile']:.2f} to {s['upper_quartile']:.2f}",
             f"{s['failed']} of {s['cases']}"])
-        lines.append(f"| {name} | {years} | {' | '.join((*cells, *end))} |")
+        words = name.removeprefix("parameters.smooth.")
+        lines.append(f"| {words} | {' | '.join((*cells, *end))} |")
     names = list(summary["ratios"])
     lines += ["", f"Adjoint over central difference of +-{plan.step:g} K, single initial states:",
               "", f"| target, lead | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
@@ -121,13 +124,16 @@ def markdown(plan: Plan, summary: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def study(plan: Plan, long: list[str], short: list[str], gradients: list[str], folder: Path,
-          results: Path) -> None:  # fmt: skip
+def study(plan: Plan, folder: Path, results: Path) -> None:
     """Run what is missing, write tables and figures."""
-    runs = {name: climate(plan, name, plan.years, results) for name in long}
-    runs |= {name: climate(plan, name, plan.screening_years, results) for name in short}
-    cases = {name: ratios(plan, name, results) for name in gradients}
-    summary = summarise(plan, runs, cases)
+    runs = {name: climate(plan, name, plan.years, results) for name in plan.climates}
+    screened = screen(plan, results)
+    # The adjoint itself where it is shown; forward mode and fewer states to choose widths.
+    cases = {name: ratios(plan, name, results, plan.states, plan.adjoint_states)
+             for name in plan.gradients}  # fmt: skip
+    cases |= {name: ratios(plan, name, results, plan.scan_states)
+              for name in plan.widths if name not in cases}  # fmt: skip
+    summary = summarise(plan, runs, cases, screened)
     write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_text(folder / "summary.md", markdown(plan, summary))
     text = io.StringIO()
@@ -143,10 +149,12 @@ def study(plan: Plan, long: list[str], short: list[str], gradients: list[str], f
 
 def smoke_plan() -> Plan:
     """Return two years of four steps, one target, one state, one day."""
+    step = 1 / build("T21L8", False).steps_per_day
     plan = read_plan(
-        grid="T21L8", spin_up_days=0.125, season_days=(0.125,) * 4, years=2,
-        ratio_starts=("2000-01-01",), states=1, days=1, leads=(1,))  # fmt: skip
-    return plan._replace(targets=plan.targets[:1])
+        grid="T21L8", spin_up_days=step, spacing_days=step, season_days=(step,) * 4, years=2,
+        screening_days=step, states=1, days=1, leads=(1,),
+        climates=(EXACT, SUGGESTED), gradients=(SUGGESTED, EXACT))  # fmt: skip
+    return plan._replace(targets=plan.targets[:1], widths={FIRST: plan.widths[FIRST]})
 
 
 def main() -> None:
@@ -155,14 +163,9 @@ def main() -> None:
     parser.add_argument("--smoke", action="store_true", help="a few steps, no files")
     if parser.parse_args().smoke:
         with tempfile.TemporaryDirectory() as place:
-            path = Path(place)
-            study(smoke_plan(), [EXACT, SUGGESTED], [], [SUGGESTED, EXACT], path, path)
+            study(smoke_plan(), Path(place), Path(place))
         return
-    plan = read_plan()
-    study(plan, [EXACT, SUGGESTED, "scale_1"],
-          [name for name in plan.widths if name != "scale_1"],
-          [SUGGESTED, *(name for name in plan.widths if name.startswith("scale")), EXACT],
-          HERE, HERE / "results")  # fmt: skip
+    study(read_plan(), HERE, HERE / "results")
 
 
 if __name__ == "__main__":
