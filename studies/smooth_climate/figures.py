@@ -49,7 +49,7 @@ def draw(
 
 def label(name: str) -> str:
     """Return what a setting is called in a legend."""
-    return {SUGGESTED: "suggested widths", FIRST: "first widths", EXACT: "exact"}.get(
+    return {SUGGESTED: "suggested widths", FIRST: "suggested widths", EXACT: "exact"}.get(
         name, name.replace("_", " "))
 
 
