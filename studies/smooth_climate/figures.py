@@ -176,8 +176,8 @@ def trade_off(plan: Plan, summary: dict[str, Any]) -> Figure:
     low, high = plan.accepted
     axes[0].set_ylabel(f"cases outside {low:g} to {high:g} [%]")
     axes[1].set_ylabel("distance of the quartiles of the ratios")
+    axes[1].set_yscale("log")
     for ax in axes:
         ax.set_xlabel("change of global outgoing longwave on the first day [W m-2]")
-        ax.set_ylim(bottom=0)
-        ax.margins(0.15)
+        ax.margins(0.2)
     return figure
