@@ -335,7 +335,7 @@ RULES = {
     **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne", "lt_to", "le_to", "eq_to"), AS_COMPUTED),
     "is_finite": AS_COMPUTED,
     **dict.fromkeys(("floor", "ceil", "round", "sign"), VALUES),
-    **dict.fromkeys(("argmax", "argmin", "SearchSorted"), INTEGERS),
+    **dict.fromkeys(("argmax", "argmin"), INTEGERS),
     "max": EXTREME,
     "min": EXTREME,
     "clamp": Rule(_record_clamp, _replay_clamp, boolean=False),

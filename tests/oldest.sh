@@ -14,10 +14,11 @@ QUICK=(
     tests/jcm/test_calendar.py tests/jcm/test_config.py tests/jcm/test_grid.py
     tests/jcm/test_output.py tests/jcm/test_simulate.py tests/jcm/test_store.py
     tests/jcm_sensitivity/test_branches.py tests/jcm_sensitivity/test_kept.py
-    tests/jcm_sensitivity/test_plot.py tests/jcm_sensitivity/test_taylor.py
+    tests/jcm_sensitivity/test_plot.py
     tests/jcm_calibrate/test_calibration_plots.py tests/jcm_calibrate/test_calibration_report.py
-    tests/jcm_calibrate/test_inference_data.py tests/jcm_calibrate/test_jaxopt_methods.py
-    tests/jcm_calibrate/test_priors.py tests/jcm_calibrate/test_sample.py
+    tests/jcm_calibrate/test_diagnostics.py tests/jcm_calibrate/test_inference_data.py
+    tests/jcm_calibrate/test_jaxopt_methods.py tests/jcm_calibrate/test_priors.py
+    tests/jcm_calibrate/test_sample.py
 )
 
 "${PYTHON:-python3}" -m venv "$work/tools"
