@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-#: First version of jaxlib whose way to compile fused operations can be chosen.
-KNOWS_EMITTERS = (0, 10)
+#: First version of jaxlib that may no longer know how to choose the way of fused operations.
+FORGETS_EMITTERS = (0, 11)
 #: Packages that a report of an error must name.
 REPORTED = ("jax", "jaxlib", "dinosaur")
 
@@ -32,8 +32,8 @@ def compile_quickly(level: int = 1) -> None:
     third and five times. Has no effect once JAX has started, or where `XLA_FLAGS` is set.
     """
     flags = [f"--xla_backend_optimization_level={level}"]
-    # An older XLA ends the process at a flag that it does not know.
-    if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) >= KNOWS_EMITTERS:
+    # XLA ends the process at a flag that it does not know, from 0.12 on at this one.
+    if tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2])) < FORGETS_EMITTERS:
         flags.append("--xla_cpu_use_fusion_emitters=false")
     os.environ.setdefault("XLA_FLAGS", " ".join(flags))
 

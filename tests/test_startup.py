@@ -379,6 +379,6 @@ def test_a_choice_of_the_user_decides_how_programs_are_compiled(monkeypatch):
 
 def test_an_xla_that_does_not_know_a_flag_does_not_get_it(monkeypatch):
     monkeypatch.delenv("XLA_FLAGS")
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.8.3")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.12.0.1")
     compile_quickly()
     assert os.environ["XLA_FLAGS"] == "--xla_backend_optimization_level=1"
