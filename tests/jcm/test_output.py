@@ -123,14 +123,18 @@ def test_attributes_do_not_depend_on_the_clock(dataset, start):
     assert str(again.attrs) == str(dataset.attrs)
 
 
-def test_a_checkout_tells_commit_and_changes():
+def test_a_checkout_tells_commit_and_changes(monkeypatch):
+    # The package under test may be installed elsewhere; here it is that of the checkout.
+    root = Path(__file__).parents[2]
+    monkeypatch.setattr("jcm.provenance.__file__", str(root / "jcm" / "provenance.py"))
     git_state.cache_clear()
     found = git_state()
-    if (Path(__file__).parents[2] / ".git").exists() and shutil.which("git"):
+    if (root / ".git").exists() and shutil.which("git"):
         assert re.fullmatch("[0-9a-f]{40}", found["git_commit"])
         assert found["git_changes"] in ("none", "uncommitted changes")
     else:
         assert found == {}
+    git_state.cache_clear()
 
 
 def test_without_git_there_is_nothing_to_tell(monkeypatch):
