@@ -23,7 +23,8 @@ LINES = (
 LONGWAVE = "toa_outgoing_longwave_flux"
 MAPS = ("precipitation_flux", LONGWAVE)
 SECTIONS = ("air_temperature", "specific_humidity", "eastward_wind")
-COLOURS = {SUGGESTED: "#0072B2", FIRST: "#D55E00"}
+#: Settings that are drawn, in the order of the figures.
+COLOURS = {SUGGESTED: "#0072B2", FIRST: "#0072B2", "held": "#D55E00"}
 
 
 def draw(
@@ -31,7 +32,7 @@ def draw(
 ) -> list[Path]:
     """Draw all figures of yearly means (year, lat, lon) and of the summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = [name for name in (SUGGESTED, FIRST) if name in runs]
+    shown = [name for name in COLOURS if name in runs]
     figures = {
         "zonal_means": zonal_means({name: runs[name] for name in shown}, runs[EXACT]),
         "sections": sections(runs[SUGGESTED], runs[EXACT]),
@@ -128,13 +129,13 @@ def maps(runs: dict[str, xr.Dataset], exact: xr.Dataset) -> Figure:
             ax.set_title(f"{name.replace('_', ' ')} [{units(exact, name)}], {label(setting)}",
                          fontsize=9)  # fmt: skip
         figure.colorbar(mesh, ax=row, extend="both")
-    figure.suptitle("Smooth less exact, annual means; dots: more than twice the noise of a cell")
+    figure.suptitle("Smooth less exact, annual means\ndots: more than twice the noise of a cell")
     return figure
 
 
 def ratio_figure(plan: Plan, ratios: dict[str, Any]) -> Figure:
     """Draw the ratios of single initial states by target and lead."""
-    shown = [name for name in (EXACT, FIRST, SUGGESTED) if name in ratios]
+    shown = [name for name in (EXACT, *COLOURS) if name in ratios]
     groups = list(ratios[shown[0]]["groups"])
     figure, axes = plt.subplots(
         1, len(shown), figsize=(3 + 3.2 * len(shown), 5.5), sharey=True, squeeze=False,
@@ -154,7 +155,7 @@ def ratio_figure(plan: Plan, ratios: dict[str, Any]) -> Figure:
         ax.set_title(f"{label(name)}\nmedian {found['median']:.2f}, quartiles "
                      f"{found['lower_quartile']:.2f} to {found['upper_quartile']:.2f},\n"
                      f"outside {found['failed']} of {found['cases']}", fontsize=9)  # fmt: skip
-        ax.set(xlim=(-0.05, 2.05), xlabel="adjoint / central difference")
+        ax.set(xlim=(-0.05, 2.05), xlabel="derivative / central difference")
     axes[0, 0].set_yticks(range(len(groups)), groups, fontsize=8)
     axes[0, 0].invert_yaxis()
     figure.suptitle(f"Sea warmed and cooled by {plan.step:g} K; crosses: beyond the axis")

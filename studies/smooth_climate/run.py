@@ -53,7 +53,10 @@ def ratio_tables(rows: Rows, plan: Plan) -> dict[str, Any]:
                 "ratios": [r["ratio"] for r in some],
                 "difference": float(np.mean([r["difference"] for r in some]))}
     low, high = plan.accepted
+    both = [r for r in rows if "adjoint" in r]
+    unlike = max((abs(r["adjoint"] / r["tangent"] - 1) for r in both), default=None)
     return {"all": spread(rows, plan.accepted), "groups": groups,
+            "adjoint": {"cases": len(both), "largest_relative_difference": unlike},
             "failed": [r for r in rows if not low <= (r["ratio"] or 0) <= high]}  # fmt: skip
 
 
@@ -99,6 +102,13 @@ def markdown(plan: Plan, summary: dict[str, Any]) -> str:
             f"| {name.replace('_', ' ')} | {r['exact']:.4g} | {r['difference']:+.2g} | "
             f"{r['noise']:.2g} | {r['t']:+.1f} | {r['zonal_ratio']:.1f} | "
             f"{r['zonal_largest']:+.2g} at {r['zonal_largest_at']:.0f} N |")
+    lines += ["", "Annual global means by setting: difference from exact (rms of zonal means over "
+              "noise):", "", f"| widths | {' | '.join(x.replace('_', ' ') for x in SHOWN_FIRST)} |",
+              f"|{' --- |' * (len(SHOWN_FIRST) + 1)}"]  # fmt: skip
+    for name, found in summary["climate"].items():
+        cells = [f"{r['difference']:+.2g} ({r['zonal_ratio']:.1f})"
+                 for r in (found["annual"][key] for key in SHOWN_FIRST)]  # fmt: skip
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     heads = ("widths", *(name.replace("_", " ") for name in SCREENED), "median ratio", "quartiles",
              "failed")  # fmt: skip
     lines += ["", "Change of global means on the first day, from the same weather, by width alone "
@@ -115,7 +125,7 @@ def markdown(plan: Plan, summary: dict[str, Any]) -> str:
         words = name.removeprefix("parameters.smooth.")
         lines.append(f"| {words} | {' | '.join((*cells, *end))} |")
     names = list(summary["ratios"])
-    lines += ["", f"Adjoint over central difference of +-{plan.step:g} K, single initial states:",
+    lines += ["", f"Derivative over central difference of +-{plan.step:g} K, by initial state:",
               "", f"| target, lead | {' | '.join(names)} |", f"|{' --- |' * (len(names) + 1)}"]
     for group in next(iter(summary["ratios"].values()))["groups"]:
         cells = [", ".join(f"{x:.2f}" for x in summary["ratios"][n]["groups"][group]["ratios"])
@@ -137,7 +147,8 @@ def study(plan: Plan, folder: Path, results: Path) -> None:
     write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     write_text(folder / "summary.md", markdown(plan, summary))
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["setting", *cases[EXACT][0]], lineterminator="\n")
+    columns = ("setting", "target", "lead", "state", "difference", "tangent", "adjoint", "ratio")
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(
         {"setting": name} | rounded(row) for name, rows in cases.items() for row in rows)
