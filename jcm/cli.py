@@ -29,7 +29,6 @@ def main(version: VersionOption = False) -> None:
     calm_compiler()
 
 
-
 ExperimentFile = Annotated[
     Path | None, typer.Argument(metavar="EXPERIMENT.toml", help="Default: all defaults.")]
 GridOption = Annotated[str | None, typer.Option(help="Truncation and layers, e.g. T31L8.")]

@@ -22,7 +22,7 @@ from jcm.physics.humidity import humidity_floor
 from jcm.physics.smooth import exact_widths
 from jcm.physics.stochastic import next_pattern, perturb
 from jcm.state import Columns, State
-from jcm.structure import count_steps
+from jcm.structure import count_steps, steps_of_outputs
 from jcm.surface.coupler import Ground
 
 Checkpoint = Literal["step", "window", "none"] | int
@@ -112,9 +112,7 @@ def output_windows(model: Model, days: float, every: float) -> tuple[int, int]:
     ValueError
         If the lengths are not positive multiples of the time step, or of each other.
     """
-    steps, total = whole_steps(model, "every", every), whole_steps(model, "days", days)
-    if total % steps:
-        raise ValueError(f"days must be a multiple of every; got {days} and {every}")
+    total, steps = steps_of_outputs(model.time_step, days, every)
     return steps, total // steps
 
 

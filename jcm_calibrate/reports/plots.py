@@ -127,11 +127,11 @@ def plot_bias(before: xr.DataArray, after: xr.DataArray, *, title: str | None = 
             f"{fields[1].shape}; regrid one of them")
     known = (before + after).notnull().transpose("lat", "lon")
     values = np.stack([x.values for x in fields])[:, known.values]
-    units = before.attrs.get("units", "1")
+    limit, units = colour_limit(values), before.attrs.get("units", "1")
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH + 1.5, 4.0), layout="constrained")
         panels = [map_axes(figure, 1, 2, k) for k in (1, 2)]
-        meshes = [draw_map(axes, x.where(known), colour_limit(values))
+        meshes = [draw_map(axes, x.where(known), limit)
                   for axes, x in zip(panels, fields, strict=True)]  # fmt: skip
         for axes, x, when in zip(panels, fields, ("before", "after"), strict=True):
             weight = np.cos(np.deg2rad(x.lat.values))[:, None] * known.values

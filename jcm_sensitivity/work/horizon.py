@@ -17,7 +17,7 @@ from jcm_sensitivity.horizon_plot import plot_horizon
 from jcm_sensitivity.maps import note_on_switches
 from jcm_sensitivity.measure_horizons import MEASURED, measure_default_horizons
 from jcm_sensitivity.model_horizon import horizon
-from jcm_sensitivity.work.shared import read_setup
+from jcm_sensitivity.work.shared import begin
 
 
 def find_horizon(
@@ -25,10 +25,8 @@ def find_horizon(
     sizes: dict[str, list[float]], tolerance: float, norms: bool, console: Console,
 ) -> None:  # fmt: skip
     """Measure the usable window; `sizes` has `leads` and `amplitudes`, in increasing order."""
-    setup = read_setup(path, smooth, console)
-    begin, model = time.perf_counter(), setup.run.model
-    output.mkdir(parents=True, exist_ok=True)
-    console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
+    setup = begin(path, smooth, output, console)
+    start, model = time.perf_counter(), setup.run.model
     with status(console, f"Running {(states - 1) * spacing:g} days to {states} initial states"):
         members = initial_states(model, setup.inputs, states, spacing)
     leads = sizes["leads"]
@@ -53,7 +51,7 @@ def find_horizon(
             "Note: where gradient and response differ at the first lead already, it is for "
             f"switches or curvature, not for chaos. {note}", soft_wrap=True)  # fmt: skip
     console.print(
-        f"Wall time: {time.perf_counter() - begin:.1f} s\n"
+        f"Wall time: {time.perf_counter() - start:.1f} s\n"
         f"Written: {', '.join(map(str, written))}", soft_wrap=True)  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from jcm_sensitivity.maps import integral, note_on_switches, to_map
 from jcm_sensitivity.plot import plot_map
 from jcm_sensitivity.regions import GLOBE, Region
 from jcm_sensitivity.units import displayed, input_units
-from jcm_sensitivity.work.shared import read_setup
+from jcm_sensitivity.work.shared import begin
 
 #: Half the difference of the two runs of `--check`, in units of the input.
 CHECK_STEP = 0.5
@@ -33,17 +33,17 @@ def map_sensitivity(
     check: bool, console: Console,
 ) -> None:  # fmt: skip
     """Map the sensitivity of one run."""
-    begin = time.perf_counter()
-    setup = _setup(path, smooth, output, console)
+    start = time.perf_counter()
+    setup = begin(path, smooth, output, console)
     inputs, names = setup.inputs, setup.wrt
     prepared = time.perf_counter()
     with status(console, "Compiling run and adjoint, about a minute"):
         gradient = compile_sensitivity(
             setup.run, setup.target, inputs, wrt=names, by_day=by_day, memory=memory)
     with status(console, f"Running {setup.run.days:g} days and their adjoint"):
-        start = time.perf_counter()
+        compiled = time.perf_counter()
         result = gradient(inputs)
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - compiled
     dataset = to_map(setup.run.model, result, inputs=inputs)
     written = _write(dataset, _flat_maps(dataset), output, setup)
     for field in _days(dataset):
@@ -56,28 +56,19 @@ def map_sensitivity(
         if note:
             console.print(f"Note: {note}", soft_wrap=True)
     console.print(
-        f"Wall time: preparing {prepared - begin:.1f} s, compiling "
+        f"Wall time: preparing {prepared - start:.1f} s, compiling "
         f"{gradient.compile_seconds:.1f} s, run and adjoint {seconds:.1f} s, "
-        f"all {time.perf_counter() - begin:.1f} s\nWritten: {', '.join(written)}",
+        f"all {time.perf_counter() - start:.1f} s\nWritten: {', '.join(written)}",
         soft_wrap=True)  # fmt: skip
     if check:
         _check(console, gradient, setup, dataset)
-
-
-def _setup(
-    path: Path | None, smooth: bool | None, output: Path, console: Console
-) -> MapExperiment:
-    setup = read_setup(path, smooth, console)
-    console.print(f"Target: {setup.target.description}\nRun:    {setup.description}")
-    output.mkdir(parents=True, exist_ok=True)
-    return setup
 
 
 def map_ensemble(
     path: Path | None, output: Path, smooth: bool | None, members: int, console: Console
 ) -> None:
     """Map the mean over initial states, in batches that are kept until all are done."""
-    setup = _setup(path, smooth, output, console)
+    setup = begin(path, smooth, output, console)
     model = setup.run.model
     with status(console, f"Running {(members - 1) * SPACING:g} days to the initial states"):
         states = initial_states(model, setup.inputs, members, SPACING)

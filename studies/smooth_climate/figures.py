@@ -13,7 +13,7 @@ from climate import by_level
 from matplotlib.figure import Figure
 from plan import EXACT, FIRST, SUGGESTED, Plan
 
-from jcm_sensitivity.plot import coastlines
+from jcm_sensitivity.plot import colour_bar, colour_limit, draw_map, map_axes
 
 #: What the figures of zonal means show.
 LINES = (
@@ -106,29 +106,17 @@ def sections(run: xr.Dataset, exact: xr.Dataset) -> Figure:
 
 def maps(runs: dict[str, xr.Dataset], exact: xr.Dataset) -> Figure:
     """Draw maps of annual differences; dots where they exceed twice the noise."""
-    figure, axes = plt.subplots(
-        len(MAPS), len(runs), figsize=(6.2 * len(runs), 6.4), squeeze=False, layout="constrained")
-    x, y = coastlines()
-    for row, name in zip(axes, MAPS, strict=True):
+    figure = plt.figure(figsize=(6.2 * len(runs), 6.4), layout="constrained")
+    for row, name in enumerate(MAPS):
+        noise = np.sqrt(2 * exact[name].var("year", ddof=1) / exact.sizes["year"])
         changes = [run[name].mean("year") - exact[name].mean("year") for run in runs.values()]
-        limit = max(float(np.abs(change).quantile(0.998)) for change in changes)
-        for ax, setting, change in zip(row, runs, changes, strict=True):
-            noise = np.sqrt(2 * exact[name].var("year", ddof=1) / exact.sizes["year"])
-            lon = (change["lon"] + 180) % 360 - 180
-            change, noise = (
-                field.assign_coords(lon=lon).sortby("lon") for field in (change, noise))
-            mesh = ax.pcolormesh(change["lon"], change["lat"], change, cmap="RdBu_r", vmin=-limit,
-                                 vmax=limit, shading="nearest")  # fmt: skip
-            j, i = np.nonzero(np.abs(change.values) > 2 * noise.values)
-            ax.plot(change["lon"].values[i], change["lat"].values[j], "k.", ms=0.8)
-            x_east = (np.asarray(x) + 180) % 360 - 180
-            jumps = np.flatnonzero(np.abs(np.diff(x_east)) > 180) + 1
-            ax.plot(np.insert(x_east, jumps, np.nan), np.insert(np.asarray(y), jumps, np.nan),
-                    color="0.3", lw=0.6)  # fmt: skip
-            ax.set(xlim=(-180, 180), ylim=(-90, 90))
-            ax.set_title(f"{name.replace('_', ' ')} [{units(exact, name)}], {label(setting)}",
-                         fontsize=9)  # fmt: skip
-        figure.colorbar(mesh, ax=row, extend="both")
+        values, panels = np.stack([change.values for change in changes]), []
+        for column, (setting, change) in enumerate(zip(runs, changes, strict=True), 1):
+            panels.append(map_axes(figure, len(MAPS), len(runs), row * len(runs) + column))
+            mesh = draw_map(panels[-1], change, colour_limit(values),
+                            significant=np.abs(change) > 2 * noise)  # fmt: skip
+            panels[-1].set_title(f"{name.replace('_', ' ')}, {label(setting)}", fontsize=9)
+        colour_bar(figure, mesh, values, units(exact, name), ax=panels)
     figure.suptitle("Smooth less exact, annual means\ndots: more than twice the noise of a cell")
     return figure
 

@@ -1,6 +1,7 @@
 """Runs that cost nothing: the output is a known function of the inputs."""
 
 import jax.numpy as jnp
+from matplotlib.figure import Figure
 
 import jcm
 from jcm.model import Model
@@ -28,3 +29,9 @@ def mirror(model: Model, days: float = 5.0, every: float = 1.0) -> Mirror:
 def cheap_inputs(model: Model, dtype: type = float) -> Inputs:
     """Inputs of a run that is never made."""
     return jcm.default_inputs(model, dtype=dtype)
+
+
+def stippled(figure: Figure) -> int:
+    """Return the number of points of stippling in a figure."""
+    return sum(len(line.get_xdata()) for axes in figure.axes for line in axes.lines
+               if line.get_marker() == "o")  # fmt: skip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from synthetic import SST, cheap_inputs, mirror
+from synthetic import SST, cheap_inputs, mirror, stippled
 from typer.main import get_command
 from typer.testing import CliRunner
 
@@ -48,11 +48,6 @@ def pictures(monkeypatch):
 
     monkeypatch.setattr(FigureCanvasAgg, "print_png", print_png)
     return found
-
-
-def stippled(figure):
-    """Return how many points a figure has."""
-    return sum(len(line.get_xdata()) for line in figure.axes[0].lines if line.get_marker() == "o")
 
 
 def test_map_of_a_single_state_has_no_stippling(quick, tmp_path, pictures):
