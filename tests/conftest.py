@@ -36,7 +36,7 @@ if first_process:
         "XDG_CONFIG_HOME": f"{folder}/config",
         "XDG_DATA_HOME": f"{folder}/data",
         "JAX_COMPILATION_CACHE_DIR": f"{folder}/programs",
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "MPLBACKEND": "Agg",
         "TZ": "UTC",
     }

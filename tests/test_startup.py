@@ -261,7 +261,9 @@ for package in packages:
 }
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", [
+    pytest.param(x, marks=[pytest.mark.slow] if x == "modules of the same name first" else [])
+    for x in ORDERS])
 def test_public_names_are_what_they_are_in_their_modules_in_any_order(order, tmp_path):
     """A function such as `jcm.run` has the name of its module, which an import must not bind."""
     out, _ = python(f"""

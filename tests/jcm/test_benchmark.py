@@ -101,6 +101,7 @@ def measured(tmp_path_factory):
     return json.loads(path.read_text()), result.stdout
 
 
+@pytest.mark.slow
 def test_all_keys_are_in_the_file_and_null_where_they_do_not_apply(measured):
     content, _ = measured
     assert set(MEASURE.KEYS) <= set(content)
@@ -109,6 +110,7 @@ def test_all_keys_are_in_the_file_and_null_where_they_do_not_apply(measured):
         "peer_sypd", "peer_ratio", "gradient_ratio", "peer_gradient_ratio", "profile"}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_speed_is_simulated_years_per_day_of_the_samples(measured):
     content, _ = measured
     (seconds,) = content["forward"]["samples"]
@@ -116,6 +118,7 @@ def test_speed_is_simulated_years_per_day_of_the_samples(measured):
     assert content["ms_per_step"] == pytest.approx(1e3 * seconds / 36)
 
 
+@pytest.mark.slow
 def test_the_starts_of_two_processes_are_recorded_apart(measured):
     content, _ = measured
     assert len(content["starts"]) == 2
@@ -123,11 +126,13 @@ def test_the_starts_of_two_processes_are_recorded_apart(measured):
     assert recorded == [content["first_result_seconds"], content["second_process_seconds"]]
 
 
+@pytest.mark.slow
 def test_the_model_measured_has_float32_and_the_default_step(measured):
     model = measured[0]["model"]
     assert (model["model"], model["precision"], model["time_step"]) == ("T21L8", "float32", 2400)
 
 
+@pytest.mark.slow
 def test_hardware_is_named_in_the_table(measured):
     content, text = measured
     assert f"{content['hardware']['cores']} cores" in text

@@ -99,7 +99,8 @@ def stopped(run, tmp_path, monkeypatch) -> Path:
     return tmp_path / "stopped"
 
 
-@pytest.mark.parametrize("format", ["netcdf", "zarr"])
+@pytest.mark.parametrize("format", [
+    "netcdf", pytest.param("zarr", marks=pytest.mark.slow)])
 def test_a_run_ended_at_any_rename_goes_on_to_the_same_files(format, run, resume, tmp_path,
                                                              monkeypatch):
     """A file comes to be by a rename, so these are all states of the disk, temporaries included."""

@@ -94,6 +94,7 @@ def test_another_grid_has_the_same_global_mean():
     assert "moved from T31 to T42" in fine.describe()
 
 
+@pytest.mark.slow
 def test_the_model_can_be_compared_with_all_of_them(small_model, small_inputs, everything):
     import jcm
 

@@ -103,10 +103,12 @@ def kept_nuts():
     return sampler
 
 
+@pytest.mark.slow
 def test_nuts_is_calibrated_on_a_linear_problem(kept_nuts):
     assert check(kept_nuts, 120).p_value > 0.01
 
 
+@pytest.mark.slow
 def test_an_error_of_20_percent_in_the_variance_of_nuts_is_detected(kept_nuts):
     def too_narrow(key, problem):
         return problem.mean + (kept_nuts(key, problem) - problem.mean) / np.sqrt(1.2)

@@ -67,11 +67,13 @@ def test_parameters_come_from_the_inputs_of_the_call(windows, small_inputs, fiel
     assert float(jnp.abs(run(changed)[LONGWAVE] - fields[LONGWAVE]).max()) > 5.0
 
 
+@pytest.mark.slow
 def test_two_windows_can_be_run_at_once(windows, small_inputs, fields):
     at_once = eqx.filter_jit(dataclasses.replace(windows, batch_size=2))(small_inputs)
     np.testing.assert_allclose(at_once[LONGWAVE], fields[LONGWAVE], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_spin_up_moves_the_start_and_is_not_differentiated(small_model, members, small_inputs):
     # Radiation is held over three steps, surface fluxes are not.
     flux, name = "surface_upward_latent_heat_flux", (
@@ -114,6 +116,7 @@ def test_log_posterior_is_gaussian_likelihood_plus_prior(problem, windows, small
     np.testing.assert_allclose(eqx.filter_jit(density)(z), expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_gradient_of_the_posterior_agrees_with_finite_differences(problem):
     # The window absorptivity acts through the longwave fluxes alone, without any switch.
     run = eqx.filter_jit(lambda z: jax.value_and_grad(problem.log_posterior)(z))
@@ -122,6 +125,7 @@ def test_gradient_of_the_posterior_agrees_with_finite_differences(problem):
     np.testing.assert_allclose(run(z)[1][0], slope, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_gauss_newton_finds_the_parameters_of_a_twin(problem, small_inputs):
     fit = minimise(problem.residuals, jnp.array([0.8, 0.3]), method="gauss_newton", steps=8)
     found = problem.space.to_parameters(jnp.asarray(fit.best))

@@ -213,8 +213,9 @@ def test_replay_of_the_model_returns_its_outputs(model_step):
         np.testing.assert_allclose(again[name], field, rtol=0, atol=1e-13 * scale)
 
 
-@pytest.mark.parametrize(
-    "name", ["parameters.convection.relaxation_time", "forcing.sea_surface_temperature"])
+@pytest.mark.parametrize("name", [
+    pytest.param("parameters.convection.relaxation_time", marks=pytest.mark.slow),
+    "forcing.sea_surface_temperature"])
 def test_derivative_of_the_model_is_the_difference_with_its_branches_replayed(model_step, name):
     step, point, _, decisions, frozen = model_step
     noise = np.random.default_rng(0).standard_normal(point[name].shape)

@@ -19,6 +19,8 @@ from jcm_sensitivity.check import check_gradient, compile_check, examine
 from jcm_sensitivity.initial_state import STATE_UNITS, add_increments, zero_increments
 
 NAMES = [scheme.name for scheme in column_schemes.schemes()]
+#: The scheme that is compiled longest is slow.
+MOST = [pytest.param(x, marks=[pytest.mark.slow] if x == "surface fluxes" else []) for x in NAMES]
 KINDS = tuple(mutations.FOUND)
 #: Verdicts that say nothing against a gradient.
 HARMLESS = {"pass", "kink", "jump", "dead", "noise floor"}
@@ -50,7 +52,7 @@ def survivors(name, kinds_of):
     return found
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOST)
 def test_no_gradient_of_a_scheme_without_faults_is_wrong(name):
     verdicts = {x: control(name, x).verdict for x in laboratory(name).scheme.inputs}
     assert {x: v for x, v in verdicts.items() if v not in HARMLESS} == {}
@@ -58,12 +60,13 @@ def test_no_gradient_of_a_scheme_without_faults_is_wrong(name):
 
 def test_nearly_all_gradients_of_schemes_without_faults_pass_or_are_dead():
     count = Counter(
-        control(name, x).verdict for name in NAMES for x in laboratory(name).scheme.inputs)
+        control(name, x).verdict for name in NAMES if name != "surface fluxes"
+        for x in laboratory(name).scheme.inputs)
     assert count["pass"] > 0.6 * count.total()
     assert count["pass"] + count["dead"] >= 0.98 * count.total()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MOST)
 def test_a_fault_in_each_input_is_found(name):
     first = NAMES.index(name)
     assert survivors(name, lambda k: [KINDS[(first + k) % len(KINDS)]]) == {}

@@ -19,6 +19,9 @@ from jcm.dynamics.vertical_operators import reference_temperature
 from jcm.state import Prognostics, Tendency
 from jcm.structure import INTEGRATORS
 
+#: The tendency of both integrators is one program; what compiles a run or a gradient, one suffices.
+LEAPFROG = pytest.mark.parametrize("dynamics", [
+    "dinosaur", pytest.param("dinosaur_rk", marks=pytest.mark.slow)])
 BOTH = pytest.mark.parametrize("dynamics", list(INTEGRATORS))
 SHORT = 60.0
 
@@ -75,10 +78,15 @@ def advance(model, state, *, surface=None, step=0, numbers=None, current=None, p
     flat = jnp.zeros((22, 2, 1, 23), dtype)
     if physics is None:
         physics = Tendency(*[jnp.zeros((model.levels.count, *model.grid.shape), dtype)] * 4)
-    return model.dynamics.advance(
-        state, state if current is None else current, physics,
+    return _advance(
+        model, state, state if current is None else current, physics,
         flat if surface is None else surface, flat, flat, jnp.asarray(step),
         parameters() if numbers is None else numbers)  # fmt: skip
+
+
+@eqx.filter_jit
+def _advance(model, *arguments):
+    return model.dynamics.advance(*arguments)
 
 
 @functools.cache
@@ -248,7 +256,7 @@ def test_32_bit_states_stay_32_bit(dynamics):
 # ---- derivatives and compilation ------------------------------------------------------------
 
 
-@BOTH
+@LEAPFROG
 def test_derivatives_agree_with_differences(dynamics):
     model, state = model_with(dynamics), smooth_state()
 
@@ -298,12 +306,13 @@ def mean_temperature(dynamics):
         fields["air_temperature"][0].mean(axis=1), axis=-1, weights=model.grid.quadrature_weight)
 
 
+@pytest.mark.slow
 @BOTH
 def test_a_day_from_rest_is_as_warm_as_with_speedys_dynamics(dynamics):
     np.testing.assert_allclose(mean_temperature(dynamics), mean_temperature("speedy"), atol=0.1)
 
 
-@BOTH
+@LEAPFROG
 def test_sixteen_levels_run(dynamics):
     half = tuple(np.linspace(0, 1, 17) ** 1.3)
     model = jcm.build_model("T21", dynamics=dynamics, physics="held_suarez", half_levels=half)
