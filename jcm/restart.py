@@ -18,13 +18,14 @@ import numpy as np
 
 from jcm.constants import DAY
 from jcm.files import replacing
+from jcm.fingerprint import fingerprint
 from jcm.model import Model
 from jcm.provenance import array_hash, package_version, parameter_hash
 from jcm.simulate import Inputs
 from jcm.state import State
 
 #: Changes whenever older files can no longer be read.
-FORMAT = 1
+FORMAT = 2
 #: The newest restart file, and the one before in case the newest is damaged.
 KEPT = 2
 #: What the parts of an identity are called in messages.
@@ -57,7 +58,6 @@ class Restart(NamedTuple):
 
 def identity(model: Model, inputs: Inputs) -> dict[str, Any]:
     """Return what must be the same for a run to go on, ready for JSON."""
-    physics = getattr(model.physics, "inner", model.physics)
     facts = {
         "format": FORMAT,
         "version": package_version(),
@@ -65,9 +65,8 @@ def identity(model: Model, inputs: Inputs) -> dict[str, Any]:
         "half_levels": list(model.levels.half),
         "time_step": model.time_step,
         "options": model.options._asdict(),
-        "dynamics": [type(model.dynamics).__name__, getattr(model.dynamics, "integrator", "")],
-        "physics": [type(physics).__name__, *physics.schemes()],
-        "smooth": bool(getattr(model.physics, "smooth", False)),
+        "dynamics": [type(model.dynamics).__name__, fingerprint(model.dynamics)],
+        "physics": [type(model.physics).__name__, fingerprint(model.physics)],
         "constants": model.constants._asdict(),
         "precision": str(inputs.forcing.land_fraction.dtype),
         "parameters_sha256": parameter_hash(inputs.parameters),
@@ -82,19 +81,21 @@ def check_identity(found: dict[str, Any], expected: dict[str, Any], where: Path)
     Raises
     ------
     ValueError
-        At the first difference; the message says what to do.
+        If something differs; the message says what, and what to do.
     """
+    changed, advice = [], {}
     for key, value in expected.items():
         other = found.get(key)
+        pairs = {key: (other, value)}
         if isinstance(value, dict) and isinstance(other, dict):
-            changed = [name for name in value if value[name] != other.get(name)]
-            if changed:
-                key, value, other = changed[0], value[changed[0]], other.get(changed[0])
-        if value != other:
-            advice = ADVICE.get(key, "resume with the model and the inputs of that run")
-            raise ValueError(
-                f"{where} belongs to another run: its {WORDS.get(key, key)} is {other}, here it "
-                f"is {value}; {advice}")
+            pairs = {name: (other.get(name), value[name]) for name in value}
+        for name, (then, now) in pairs.items():
+            if then != now:
+                changed.append(f"its {WORDS.get(name, name)} is {then}, here it is {now}")
+                advice[ADVICE.get(name, "resume with the model and the inputs of that run")] = None
+    if changed:
+        raise ValueError(
+            f"{where} belongs to another run: {'; '.join(changed)}; {', and '.join(advice)}")
 
 
 def write_restart(directory: Path, identified: dict[str, Any], restart: Restart) -> None:

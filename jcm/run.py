@@ -18,12 +18,12 @@ from jcm.checks import check_inputs
 from jcm.integration import Run, carry_on
 from jcm.model import Model
 from jcm.restart import check_identity, identity, newest_restart, remove_old_restarts
+from jcm.results import locked
 from jcm.run_directory import (
     FIELDS,
     Record,
     explained,
     kept_outputs,
-    locked,
     plain,
     read_log,
     read_record,

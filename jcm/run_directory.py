@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,33 +92,6 @@ def read_record(directory: Path) -> Record:
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged ({error}); start the run anew in another directory") from None
-
-
-@contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep other processes out; the system lets go when this process ends, however it ends.
-
-    Raises
-    ------
-    RuntimeError
-        If another process is at work in the directory.
-    """
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
-
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RuntimeError(
-                f"another process is running in {str(directory)!r}; wait until it ends, or give "
-                "another directory") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def write_part(directory: Path, dataset: xr.Dataset, start: int, stop: int) -> None:

@@ -4,8 +4,6 @@
 `jcm_calibrate.tables`.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +17,11 @@ import numpy as np
 from jcm.build import build
 from jcm.calendar import format_date
 from jcm.config import load_experiment
+from jcm.fingerprint import fingerprint
 from jcm.model import Model
 from jcm.parameters import get
+from jcm.provenance import package_version
+from jcm.results import identify
 from jcm.simulate import Inputs
 from jcm.tables import Experiment as ExperimentFile
 from jcm_calibrate.observations.packaged import packaged_observations
@@ -53,8 +54,8 @@ class Calibration(NamedTuple):
     reference: jax.Array
     #: z that synthetic observations were made with; None for real ones.
     truth: jax.Array | None
-    #: Hash of what must not change when a fit or a sample is resumed.
-    fingerprint: str
+    #: What must not change when a fit or a sample is resumed.
+    identity: dict[str, str]
 
     @property
     def key(self) -> jax.Array:
@@ -89,7 +90,7 @@ def read_calibration(path: str | Path, *, gradients: bool = True) -> Calibration
     problem = make_problem(space, observations, windows, inputs, gradients=gradients)
     return Calibration(
         problem, table, Path(path).read_text(), space.extract(inputs), truth,
-        _fingerprint(experiment, table))
+        _identity(experiment, table))
 
 
 def start_vector(calibration: Calibration) -> jax.Array:
@@ -105,14 +106,26 @@ def start_vector(calibration: Calibration) -> jax.Array:
             else calibration.reference)
 
 
-def _fingerprint(experiment: ExperimentFile, table: CalibrationTable) -> str:
-    """Hash everything but titles, lengths that may grow on resume, and what stores check."""
+def _identity(experiment: ExperimentFile, table: CalibrationTable) -> dict[str, str]:
+    """Return all but titles, lengths that may grow on resume, and what stores check."""
     content = table.model_dump(
         mode="json", exclude={"title": True, "ensemble": True, "sample": True,
                               "fit": {"steps", "budget"}})  # fmt: skip
     content |= experiment.model_dump(
         mode="json", include={"model", "parameters", "forcing", "state"})
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return identify(
+        version=package_version(), files=_contents(content, experiment.folder), **content)
+
+
+def _contents(value: Any, folder: Path) -> list[tuple[str, str]]:
+    """Return path and hash of every file that a table names: a file may change, too."""
+    if isinstance(value, Mapping):
+        return [x for each in value.values() for x in _contents(each, folder)]
+    if isinstance(value, list):
+        return [x for each in value for x in _contents(each, folder)]
+    if not isinstance(value, str) or not (folder / value).is_file():
+        return []
+    return [(value, fingerprint((folder / value).read_bytes()))]
 
 
 def _windows(experiment: ExperimentFile, table: CalibrationTable) -> tuple[Model, Inputs, Windows]:

@@ -2,7 +2,6 @@
 
 import collections
 import datetime
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,9 +11,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jcm.files import write_text
 from jcm.model import Model
 from jcm.provenance import array_hash, package_version, parameter_hash
+from jcm.results import cached, identify, locked
 from jcm.simulate import Inputs, simulate
 from jcm_sensitivity.certificate import (
     FINE_LADDER,
@@ -62,7 +61,8 @@ def certify(
     seed
         Of random patterns and directions.
     store
-        Folder that keeps what is done, so that a certificate can be resumed.
+        Folder that keeps what is done, so that a certificate can be resumed; of one model, inputs,
+        targets, horizons and tolerance.
     progress
         Called now and then.
 
@@ -74,7 +74,10 @@ def certify(
     Raises
     ------
     KeyError, ValueError, TypeError
-        If an input, a target or a horizon is unknown or has no derivative.
+        If an input, a target or a horizon is unknown or has no derivative, or the store belongs to
+        another certificate.
+    RuntimeError
+        If another process is at work in the store.
     FloatingPointError
         If the run is not finite.
     """
@@ -86,19 +89,30 @@ def certify(
     many += [(f"random direction {k + 1}", _random(directions, seed + k))
              for k in range(random_directions)]  # fmt: skip
     head = _head(model, inputs, dtype, targets, chosen, tolerance, seed)
-    folder = None if store is None else Path(store) / _digest(head)
-    missing = [one for one in many if _kept(folder, one[0]) is None]
-    cells: dict[str, list] = {name: _kept(folder, name) or [] for name, _ in many}
-    if missing:
-        say = lambda text: progress(text, len(many) - len(missing), len(many))  # noqa: E731
-        programs = ModelPrograms(model, inputs, names, targets, chosen)
-        base = prepare(programs, directions, say)
-        for done, (name, along) in enumerate(missing):
-            progress(name, len(many) - len(missing) + done, len(many))
-            ladder = LADDER if name in directions else FINE_LADDER
-            cells[name] = certify_input(
-                programs, base, name, along, tolerance=tolerance, steps=ladder[dtype])
-            _keep(folder, name, cells[name])
+    cells: dict[str, list] = {}
+    with locked(store):
+        experiment = {} if store is None else identify(
+            version=package_version(), model=model, inputs=inputs, targets=dict(targets),
+            horizons=[h.steps for h in chosen], tolerance=tolerance, seed=seed)
+        programs: Any = None
+        base: Any = None
+        for done, (name, along) in enumerate(many):
+            # A random direction goes in all the inputs that were chosen.
+            belongs = experiment if name in directions else experiment | identify(names=list(names))
+
+            def verdicts(name: str = name, along: Any = along, done: int = done) -> dict[str, Any]:
+                nonlocal programs, base
+                say = lambda text: progress(text, done, len(many))  # noqa: E731
+                if programs is None:
+                    programs = ModelPrograms(model, inputs, names, targets, chosen)
+                    base = prepare(programs, directions, say)
+                say(name)
+                ladder = LADDER if name in directions else FINE_LADDER
+                return {"cells": json.dumps(certify_input(
+                    programs, base, name, along, tolerance=tolerance, steps=ladder[dtype]))}
+
+            path = None if store is None else Path(store) / f"{name.replace(' ', '_')}.npz"
+            cells[name] = json.loads(str(cached(path, verdicts, belongs)["cells"]))
     mismatches = []
     for name in IDENTITY_HORIZONS if identity else ():
         if horizon(model, name).steps <= max(h.steps for h in chosen):
@@ -211,24 +225,3 @@ def _step_unit(name: str, directions: Mapping[str, np.ndarray]) -> str:
     if size.ndim == 0:
         return f"the plausible range, {float(size):g}"
     return f"a random pattern of size {float(np.sqrt(np.mean(size**2))):.3g}"
-
-
-def _digest(head: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(head, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _path(folder: Path, name: str) -> Path:
-    return folder / f"{name.replace(' ', '_')}.json"
-
-
-def _kept(folder: Path | None, name: str) -> list | None:
-    if folder is None or not _path(folder, name).is_file():
-        return None
-    return json.loads(_path(folder, name).read_text())
-
-
-def _keep(folder: Path | None, name: str, cells: list) -> None:
-    if folder is None:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(_path(folder, name), json.dumps(cells))

@@ -9,7 +9,6 @@ Wilks, D. S. (2016): "The stippling shows statistically significant grid points"
 Meteorol. Soc., 97, 2263-2273.
 """
 
-import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,10 +24,11 @@ from scipy.stats import false_discovery_control
 from scipy.stats import t as student
 
 from jcm.model import Model
+from jcm.provenance import package_version
+from jcm.results import cached, identify, locked
 from jcm.simulate import Inputs, simulate, whole_steps
 from jcm_sensitivity.adjoint import Sensitivity
 from jcm_sensitivity.changes import bound_targets, changed, named_values, units_of
-from jcm_sensitivity.kept import kept
 from jcm_sensitivity.maps import to_map
 from jcm_sensitivity.units import per
 
@@ -207,6 +207,8 @@ def ensemble_sensitivity(
     ValueError
         If the members do not fit together, the batch is not positive, or the store belongs to
         another computation.
+    RuntimeError
+        If another process is at work in the store.
     FloatingPointError
         If a target or a derivative is not finite.
     """
@@ -219,15 +221,19 @@ def ensemble_sensitivity(
     experiment, (bound,) = bound_targets(experiment, [target], first)
     model = getattr(experiment, "model", None)
     names = tuple(named_values(model, first, wrt))
-    name = digest(experiment, bound, stacked, names, size) if store is not None else ""
     parts = []
-    for start in range(0, stacked.count, size):
-        path = None if store is None else Path(store) / f"gradients_{name}_{start:05d}.npz"
-        # The last batch is filled up with its last member: one program serves all.
-        chosen = np.minimum(np.arange(start, start + size), stacked.count - 1)
-        parts.append(kept(path, partial(_batch, experiment, bound, stacked, names, chosen)))
-        if progress is not None:
-            progress(min(start + size, stacked.count), stacked.count)
+    with locked(None if store is None else Path(store)):
+        belongs = {} if store is None else identify(
+            version=package_version(), experiment=experiment, target=bound, members=stacked,
+            wrt=names, batch=size)
+        for start in range(0, stacked.count, size):
+            path = None if store is None else Path(store) / f"gradients_{start:05d}.npz"
+            # The last batch is filled up with its last member: one program serves all.
+            chosen = np.minimum(np.arange(start, start + size), stacked.count - 1)
+            parts.append(
+                cached(path, partial(_batch, experiment, bound, stacked, names, chosen), belongs))
+            if progress is not None:
+                progress(min(start + size, stacked.count), stacked.count)
     joined = {key: np.concatenate([part[key] for part in parts])[: stacked.count]
               for key in parts[0]}  # fmt: skip
     value = joined.pop("value")
@@ -270,27 +276,6 @@ def _values_and_gradients(
         return jax.tree.map(lambda x: x[None], result)
     # The size is told because members may have no difference to map over.
     return jax.vmap(one, axis_size=count)(varying)
-
-
-def digest(
-    experiment: Callable, target: Any, members: Members, names: tuple[str, ...], size: int
-) -> str:
-    """Return a short name of a computation: numbers, lengths and words that decide its result.
-
-    What is kept in a store bears it, so that nothing is taken for the result of another.
-    """
-    words = [getattr(experiment, key, "") for key in ("days", "every", "average", "observe")]
-    words += [getattr(getattr(experiment, "model", None), key, "")
-              for key in ("name", "preset", "options", "time_step")]  # fmt: skip
-    words += [getattr(x, "__qualname__", type(x).__name__) for x in (experiment, target)]
-    words += [getattr(target, "description", ""), names, size, members.count]
-    digest = hashlib.sha256(repr(words).encode())
-    for leaf in jax.tree.leaves((experiment, target, members)):
-        if eqx.is_array(leaf) or isinstance(leaf, np.ndarray):
-            values = np.ascontiguousarray(_numbers(leaf))
-            digest.update(f"{values.shape}{values.dtype}".encode())
-            digest.update(values.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _refuse_not_finite(value: np.ndarray, gradient: dict[str, np.ndarray]) -> None:

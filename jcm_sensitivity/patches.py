@@ -30,11 +30,12 @@ from jaxtyping import Array, Float
 from jcm.grid import Grid
 from jcm.model import Model
 from jcm.parameters import insert
+from jcm.provenance import package_version
+from jcm.results import cached, identify, locked
 from jcm.simulate import Inputs
 from jcm_sensitivity.changes import bound_targets
-from jcm_sensitivity.ensembles import digest, stack_members
+from jcm_sensitivity.ensembles import stack_members
 from jcm_sensitivity.experiment import SEA_SURFACE_TEMPERATURE
-from jcm_sensitivity.kept import kept
 from jcm_sensitivity.patch_agreement import Cost, comparison
 from jcm_sensitivity.regions import Region, box
 from jcm_sensitivity.runs import in_reverse
@@ -222,8 +223,8 @@ def compare_with_patches(
     Raises
     ------
     ValueError
-        If an amplitude is no positive number, there are fewer than 3 patches, or the
-        target does not fit the run.
+        If an amplitude is no positive number, there are fewer than 3 patches, the target does not
+        fit the run, or the store belongs to another comparison.
     FloatingPointError
         If a run or a derivative is not finite.
     """
@@ -239,19 +240,22 @@ def compare_with_patches(
     targets = list(target) if several else [target]
     stacked = stack_members(members)
     run, bound = bound_targets(experiment, targets, members[0])
-    name = "" if store is None else digest(
-        run, (bound, patches), stacked, tuple(map(str, sizes)), patches.count)
-    folder = None if store is None else Path(store) / f"patches_{name}"
     steps = jnp.asarray(np.concatenate([-sizes[::-1], [0.0], sizes]))
     programs, gradients, runs = _Programs(run, bound, steps), [], []
-    for i, member in enumerate(members):
-        path = None if folder is None else folder / f"gradient_{i:03d}.npz"
-        gradients.append(kept(path, partial(programs.gradients, member)))
-        for k, field in enumerate(patches.field):
-            path = None if folder is None else folder / f"runs_{i:03d}_{k:03d}.npz"
-            runs.append(kept(path, partial(programs.responses, member, jnp.asarray(field))))
-            if progress is not None:
-                progress(len(runs), len(members) * patches.count)
+    folder = None if store is None else Path(store)
+    with locked(folder):
+        known = {} if folder is None else identify(
+            version=package_version(), experiment=run, targets=bound, patches=patches,
+            members=stacked, amplitudes=sizes.tolist())
+        for i, member in enumerate(members):
+            path = None if folder is None else folder / f"gradient_{i:03d}.npz"
+            gradients.append(cached(path, partial(programs.gradients, member), known))
+            for k, field in enumerate(patches.field):
+                path = None if folder is None else folder / f"runs_{i:03d}_{k:03d}.npz"
+                compute = partial(programs.responses, member, jnp.asarray(field))
+                runs.append(cached(path, compute, known))
+                if progress is not None:
+                    progress(len(runs), len(members) * patches.count)
     cost = Cost(
         [float(t) for x in gradients for t in np.atleast_1d(x["seconds"])],
         [float(x["seconds"]) / len(steps) for x in runs])

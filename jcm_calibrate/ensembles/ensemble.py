@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from jcm.results import locked
 from jcm_calibrate.ensembles.members import Members, as_members, members_of
 from jcm_calibrate.ensembles.programs import (
     VALUE,
@@ -56,7 +57,7 @@ def run_ensemble(
         arrays with a leading axis of members.
     store
         Folder of the store. If it holds finished members of this ensemble, they are not computed
-        again; neither are failed ones.
+        again; neither are those whose values are not finite. Members that raised an error are.
     client
         `dask.distributed.Client` whose workers compute the batches. Use worker processes with one
         thread each. Default: this process computes.
@@ -91,7 +92,8 @@ def run_ensemble(
     OSError
         If members cannot be written; those before them are safe.
     RuntimeError
-        If members have killed workers of the cluster repeatedly.
+        If members have killed workers of the cluster repeatedly, or another process writes to the
+        store.
     """
     _check_batch(batch)
     members = as_members(members)
@@ -101,15 +103,17 @@ def run_ensemble(
     opened = open_store(
         store, traced, members, lambda: template_of(run, traced, members), chunk=size,
         resume=resume)  # fmt: skip
-    pending = opened.pending()
-    done = members.count - len(pending)
-    if len(pending):
-        batches = np.split(pending, range(size, len(pending), size))
-        for indices, values, reasons in _results(work, client, devices, batch)(members, batches):
-            opened.write(indices, values, reasons)
-            done += len(indices)
-            if progress is not None:
-                progress(done, members.count)
+    with locked(opened.path):
+        pending = opened.pending()
+        done = members.count - len(pending)
+        if len(pending):
+            batches = np.split(pending, range(size, len(pending), size))
+            results = _results(work, client, devices, batch)(members, batches)
+            for indices, values, reasons in results:
+                opened.write(indices, values, reasons)
+                done += len(indices)
+                if progress is not None:
+                    progress(done, members.count)
     return read_ensemble(store)
 
 

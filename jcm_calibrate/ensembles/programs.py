@@ -6,7 +6,6 @@ do not wait for each other, and the results are those of one device.
 """
 
 import functools
-import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,10 +18,15 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpyro.distributions import Distribution
 
+from jcm.fingerprint import program_fingerprint
+from jcm.provenance import package_version
+from jcm.results import identify
 from jcm_calibrate.ensembles.members import Members
 
 #: Name of the output of a function that returns one array.
 VALUE = "value"
+#: How the reason of a failure begins that would come again.
+NOT_FINITE = "values that are not finite"
 #: Longest reason of a failure that is kept [characters].
 REASON_LENGTH = 300
 #: Parts of messages by which an accelerator or the system says that there is no memory left.
@@ -61,7 +65,7 @@ class Traced:
 
     #: Shape and type of each output of one member, by name.
     outputs: dict[str, jax.ShapeDtypeStruct]
-    #: SHA-256 of the program, of what all members share, and of what varies.
+    #: Hashes of the program, of what all members share, and of what varies; version.
     fingerprint: dict[str, str]
 
 
@@ -77,20 +81,11 @@ def trace(work: Work, members: Members) -> Traced:
         If the function is no function of JAX, or returns something else than arrays by name.
     """
     arrays, one = work.split()
-    row = jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), members.varying)
-    try:
-        program, outputs = jax.make_jaxpr(one, return_shape=True)(arrays, row)
-    except (jax.errors.TracerArrayConversionError, jax.errors.ConcretizationTypeError) as error:
-        raise TypeError(
-            "the function of an ensemble must be one of JAX (jax.numpy instead of numpy, no "
-            f"conversion to Python numbers): {_first_line(error)}") from error
-    text = re.sub(r" at 0x[0-9a-f]+", "", str(program))
-    return Traced(outputs, {
-        "program": _hash([text.encode(), *map(_bytes, program.consts)]),
-        "shared": _hash(map(_bytes, jax.tree.leaves(arrays))),
-        "members": _hash(map(_bytes, jax.tree.leaves(members.varying))),
-    })  # fmt: skip
+    row = jax.tree.map(lambda x: x[0], members.varying)
+    program, outputs = program_fingerprint(one, arrays, row)
+    return Traced(outputs, identify(
+        version=package_version(), program=program, shared=jax.tree.leaves(arrays),
+        members=jax.tree.leaves(members.varying)))  # fmt: skip
 
 
 def local_devices(devices: Devices) -> tuple[Any, ...]:
@@ -229,7 +224,7 @@ def _named(result: Any) -> dict[str, jax.Array]:
 
 def _not_finite(values: Values, member: int) -> str:
     wrong = [name for name, x in values.items() if not np.isfinite(x[member]).all()]
-    return f"values that are not finite in {', '.join(wrong)}"[:REASON_LENGTH] if wrong else ""
+    return f"{NOT_FINITE} in {', '.join(wrong)}"[:REASON_LENGTH] if wrong else ""
 
 
 def _refuse_lack_of_memory(error: Exception, batch: int) -> None:
@@ -250,23 +245,9 @@ def _first_line(error: Exception) -> str:
     return (raised or lines or ["no message"])[0]
 
 
-def _bytes(array: Any) -> bytes:
-    if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
-        array = jax.random.key_data(array)
-    values = np.ascontiguousarray(array)
-    return f"{values.dtype.str} {values.shape}\n".encode() + values.tobytes()
-
-
 def _is_distribution(node: Any) -> bool:
     """Return whether a node is a prior of NumPyro.
 
     The order of its arrays differs between processes, so these are constants of the program.
     """
     return isinstance(node, Distribution)
-
-
-def _hash(parts: Any) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()

@@ -21,26 +21,22 @@ import zarr
 from jcm.files import PREFIX, SUFFIX, remove, replacing_folder
 from jcm.model import Model
 from jcm.output import first_day, to_dataset
+from jcm.results import refuse_another
 from jcm.simulate import Inputs
 from jcm.variables import VARIABLES
 from jcm_calibrate.ensembles.members import Members
-from jcm_calibrate.ensembles.programs import Traced, Values, result_dtype
+from jcm_calibrate.ensembles.programs import NOT_FINITE, Traced, Values, result_dtype
 from jcm_calibrate.windows import Windows
 from jcm_sensitivity.runs import Experiment
 
-#: What the status of a member says.
-NOT_COMPUTED, COMPUTED, FAILED = 0, 1, 2
+#: What the status of a member says. One that raised an error is computed again when the store is
+#: taken up: the error may have been one of the machine.
+NOT_COMPUTED, COMPUTED, FAILED, RAISED = 0, 1, 2, 3
 #: Attribute of the store that tells ensembles apart.
 FINGERPRINT = "ensemble_fingerprint"
 TEXTS = ("reason", "component")
 #: Names that outputs cannot have.
 OWN = ("status", "reason", "failed", "z", "member", "component")
-#: What is compared with the ensemble of an existing store, and what a difference means.
-PARTS = {
-    "members": "other members, or another number of them",
-    "shared": "other inputs beside what varies",
-    "program": "another run: its code, its options, its precision or the version of JAX",
-}
 
 
 class EnsembleStore:
@@ -59,8 +55,8 @@ class EnsembleStore:
         return np.asarray(_array(self._group, "status")[:])
 
     def pending(self) -> np.ndarray:
-        """Return the numbers of the members that are not computed."""
-        return np.flatnonzero(self.status == NOT_COMPUTED)
+        """Return the numbers of the members that are still to be computed."""
+        return np.flatnonzero(np.isin(self.status, (NOT_COMPUTED, RAISED)))
 
     def write(self, indices: np.ndarray, values: Values, reasons: list[str]) -> None:
         """Write some members; they are there when this returns, and not if it raises.
@@ -74,10 +70,9 @@ class EnsembleStore:
             for name, array in values.items():
                 ordered = np.swapaxes(array, -1, -2) if name in self._transposed else array
                 _array(self._group, name).oindex[indices] = ordered
-            if any(reasons):
-                _array(self._group, "reason").oindex[indices] = np.array(reasons, dtype=object)
+            _array(self._group, "reason").oindex[indices] = np.array(reasons, dtype=object)
             _array(self._group, "status").oindex[indices] = np.array(
-                [FAILED if reason else COMPUTED for reason in reasons], np.int8)
+                [_status(reason) for reason in reasons], np.int8)
         except OSError as error:
             status = self.status
             raise OSError(
@@ -166,7 +161,7 @@ def read_ensemble(path: str | Path) -> xr.Dataset:
             texts = old.values.astype(object).astype(str)
             dataset = dataset.assign_coords({name: texts}) if name in dataset.coords else (
                 dataset.assign({name: (old.dims, texts, old.attrs)}))
-    failed = (status == FAILED).assign_attrs(long_name="whether the member has failed")
+    failed = status.isin((FAILED, RAISED)).assign_attrs(long_name="whether the member has failed")
     dataset = dataset.assign(failed=failed)
     if (status != NOT_COMPUTED).all():
         return dataset
@@ -176,6 +171,12 @@ def read_ensemble(path: str | Path) -> xr.Dataset:
     whole = {name: dataset[name].where(status != NOT_COMPUTED) for name in fields}
     return dataset.assign({
         name: array.assign_attrs(dataset[name].attrs) for name, array in whole.items()})
+
+
+def _status(reason: str) -> int:
+    if not reason:
+        return COMPUTED
+    return FAILED if reason.startswith(NOT_FINITE) else RAISED
 
 
 def template_of(run: Any, traced: Traced, members: Members) -> xr.Dataset:
@@ -251,8 +252,9 @@ def _create(
 
 def _own_variables(members: Members) -> dict[str, xr.Variable]:
     meaning = {
-        "long_name": "status of the member", "flag_values": [NOT_COMPUTED, COMPUTED, FAILED],
-        "flag_meanings": "not_computed computed failed"}  # fmt: skip
+        "long_name": "status of the member",
+        "flag_values": [NOT_COMPUTED, COMPUTED, FAILED, RAISED],
+        "flag_meanings": "not_computed computed failed failed_with_an_error"}  # fmt: skip
     own = {
         "status": xr.Variable("member", np.zeros(members.count, np.int8), meaning),
         "reason": xr.Variable(
@@ -281,11 +283,9 @@ def _coordinates(members: Members) -> dict[str, xr.Variable]:
 
 def _check_store(path: Path, traced: Traced) -> None:
     found = _stored_fingerprint(path, FileExistsError)
-    different = [PARTS[part] for part in PARTS if found.get(part) != traced.fingerprint[part]]
-    if different:
-        raise ValueError(
-            f"the store {str(path)!r} is that of another ensemble ({'; '.join(different)}); give "
-            "another store, or remove this one")
+    refuse_another(
+        found, traced.fingerprint, f"the store {str(path)!r}",
+        "give another store, or remove this one")
 
 
 def _stored_fingerprint(path: Path, kind: type[Exception]) -> Mapping[str, str]:

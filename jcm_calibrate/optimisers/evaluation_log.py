@@ -8,19 +8,17 @@ same final iterate, bit for bit: it starts again and takes from the log what is 
 """
 
 import base64
-import hashlib
+import contextlib
 import io
 import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import CodeType
 from typing import Any
 
-import equinox as eqx
-import jax
-import jax.numpy as jnp
 import numpy as np
+
+from jcm.results import locked_file, refuse_another
 
 #: What the first line of a log says it is.
 FORMAT = "jcm_calibrate evaluations 1"
@@ -49,6 +47,8 @@ class EvaluationLog:
         experiment. A last line that was cut off by a kill is dropped.
     FileNotFoundError
         If the folder does not exist.
+    RuntimeError
+        If another process writes to it.
     """
 
     def __init__(self, path: str | Path, experiment: Mapping[str, str], *, resume: bool = False):
@@ -56,16 +56,19 @@ class EvaluationLog:
         if not self.path.parent.is_dir():
             raise FileNotFoundError(f"there is no folder {self.path.parent} for the log")
         self.records: list[dict[str, Any]] = []
-        known = self.path.exists() and self.path.stat().st_size > 0
-        if known and not resume:
-            raise FileExistsError(
-                f"{self.path} holds the evaluations of an earlier fit; give resume=True to "
-                "continue it, or another file")
-        if known:
-            known = self._read(experiment)
-        self._file = self.path.open("ab")
-        if not known:
-            self._append([{"log": FORMAT, "experiment": dict(experiment)}])
+        with contextlib.ExitStack() as held:
+            held.enter_context(locked_file(self.path))
+            known = self.path.exists() and self.path.stat().st_size > 0
+            if known and not resume:
+                raise FileExistsError(
+                    f"{self.path} holds the evaluations of an earlier fit; give resume=True to "
+                    "continue it, or another file")
+            if known:
+                known = self._read(experiment)
+            self._file = held.enter_context(self.path.open("ab"))
+            if not known:
+                self._append([{"log": FORMAT, "experiment": dict(experiment)}])
+            self._held = held.pop_all()
 
     def __len__(self) -> int:
         """Return the number of evaluations."""
@@ -77,8 +80,8 @@ class EvaluationLog:
         self._append(records)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file, and let other processes have it."""
+        self._held.close()
 
     def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
         lines = "".join(json.dumps(record, allow_nan=False) + "\n" for record in records)
@@ -100,7 +103,9 @@ class EvaluationLog:
             raise ValueError(
                 f"{self.path} is not a log of evaluations: its first line does not say {FORMAT!r}; "
                 "give another file")
-        self._compare(lines[0]["experiment"], experiment)
+        refuse_another(
+            lines[0]["experiment"], experiment, self.path,
+            "resume with the settings of the log, or start a new log")
         for number, record in enumerate(lines[1:]):
             if record.get("evaluation") != number or "result" not in record:
                 raise ValueError(
@@ -120,17 +125,6 @@ class EvaluationLog:
         if not isinstance(record, dict):
             raise ValueError(f"line {number} of {self.path} is not a record; the log is damaged")
         return record
-
-    def _compare(self, logged: Mapping[str, str], experiment: Mapping[str, str]) -> None:
-        changed = [name for name in sorted(set(logged) | set(experiment))
-                   if logged.get(name) != experiment.get(name)]  # fmt: skip
-        if changed:
-            details = "; ".join(
-                f"{name}: {logged.get(name)} in the log, now {experiment.get(name)}"
-                for name in changed)
-            raise ValueError(
-                f"{self.path} belongs to another experiment ({details}); resume with the "
-                "settings of the log, or start a new log")
 
 
 def encode(arrays: Mapping[str, np.ndarray]) -> str:
@@ -154,49 +148,3 @@ def decode(text: str) -> dict[str, np.ndarray]:
             return {name: arrays[name] for name in arrays.files}
     except Exception as error:
         raise ValueError(f"the result of a logged evaluation is damaged ({error})") from error
-
-
-def fingerprint(tree: Any) -> str:
-    """Return a hash of the arrays, the numbers and the code of a function or any pytree.
-
-    The same in another process: nothing that depends on memory addresses enters. Of a plain
-    function the compiled code, defaults and enclosed values are taken.
-    """
-    digest = hashlib.sha256()
-    _add(digest, tree, set())
-    return digest.hexdigest()[:16]
-
-
-def _add(digest: Any, tree: Any, seen: set[int]) -> None:
-    for leaf in jax.tree.leaves(tree):
-        if eqx.is_array_like(leaf) and not isinstance(leaf, str):
-            if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-                leaf = jax.random.key_data(leaf)
-            array = np.asarray(leaf)
-            digest.update(f"{array.dtype}{array.shape}".encode())
-            digest.update(array.tobytes())
-        elif isinstance(leaf, (str, bytes)):
-            digest.update(str(leaf).encode())
-        elif id(leaf) not in seen:
-            seen.add(id(leaf))
-            _add_function(digest, leaf, seen)
-
-
-def _add_function(digest: Any, function: Any, seen: set[int]) -> None:
-    function = getattr(function, "__wrapped__", function)
-    digest.update(getattr(function, "__qualname__", type(function).__qualname__).encode())
-    code = getattr(function, "__code__", None)
-    if code is None:
-        return
-    _add_code(digest, code)
-    enclosed = [cell.cell_contents for cell in function.__closure__ or ()]
-    _add(digest, [enclosed, function.__defaults__], seen)
-
-
-def _add_code(digest: Any, code: CodeType) -> None:
-    digest.update(code.co_code + repr(code.co_names).encode())
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _add_code(digest, constant)
-        elif isinstance(constant, (int, float, str)):
-            digest.update(repr(constant).encode())

@@ -18,9 +18,11 @@ import numpy as np
 import optax
 from jaxtyping import ArrayLike
 
+from jcm.provenance import package_version
+from jcm.results import identify
 from jcm_calibrate.names import METHODS
 from jcm_calibrate.optimisers.derivative_free import cma_es, nelder_mead
-from jcm_calibrate.optimisers.evaluation_log import EvaluationLog, fingerprint
+from jcm_calibrate.optimisers.evaluation_log import EvaluationLog
 from jcm_calibrate.optimisers.evaluator import (
     GRADIENT_COST,
     TANGENT_COST,
@@ -86,7 +88,7 @@ def minimise(
     evaluate: Callable | None = None,
     log: str | Path | None = None,
     resume: bool = False,
-    experiment: str = "",
+    experiment: str | Mapping[str, str] = "",
     progress: Callable[[Mapping[str, Any]], None] | None = None,
     **options: Any,
 ) -> Fit:
@@ -131,7 +133,7 @@ def minimise(
         A file to which every evaluation is written. With `resume` the evaluations it holds are
         taken from it: a fit that was killed ends where it would have ended.
     experiment
-        Anything that must not change between a log and its resumption, e.g. a hash of settings.
+        Anything that must not change between a log and its resumption: a text, or texts by name.
     progress
         Called with the record of every evaluation.
     options
@@ -149,6 +151,8 @@ def minimise(
         If the method has no such option.
     FileExistsError
         If there is a log and `resume` is False.
+    RuntimeError
+        If another process writes to the log.
     """
     dtype = jnp.result_type(float) if not isinstance(start, jax.Array) else start.dtype
     point = _start(start, dtype)
@@ -162,12 +166,12 @@ def minimise(
     tolerances = Tolerances(gradient_tolerance, relative_tolerance, patience)
     written = None
     if log is not None:
-        written = EvaluationLog(log, {
-            "method": name, "start": fingerprint(point), "function": fingerprint(function),
-            "key": fingerprint(key), "bounds": fingerprint(box), "prior": str(prior),
-            "options": fingerprint([
-                learning_rate, *sorted(o for o in options.items() if o[0] != "batches")]),
-            "experiment": experiment}, resume=resume)  # fmt: skip
+        written = EvaluationLog(log, identify(
+            version=package_version(), method=method, start=point, function=function,
+            evaluate=evaluate, key=key, bounds=box, prior=prior, learning_rate=learning_rate,
+            gradient_cost=gradient_cost, tangent_cost=tangent_cost, options=options) | (
+                {"experiment": experiment} if isinstance(experiment, str) else dict(experiment)),
+            resume=resume)  # fmt: skip
     evaluator = Evaluator(
         function, dtype, log=written, prior=prior, budget=budget, gradient_cost=gradient_cost,
         tangent_cost=tangent_cost, batch=batch, evaluate=evaluate, progress=progress)

@@ -27,6 +27,8 @@ from numpy.typing import ArrayLike
 from numpyro.infer import NUTS
 from numpyro.infer.util import ParamInfo
 
+from jcm.fingerprint import program_fingerprint
+from jcm.results import locked_file
 from jcm_calibrate.jacobian import as_vector
 from jcm_calibrate.uncertainty.chain_store import ChainStore
 from jcm_calibrate.uncertainty.posterior import Posterior
@@ -105,20 +107,25 @@ def sample_nuts(
         If the density or its gradient is not finite near the start.
     FileExistsError
         If the store exists and `resume` is not set.
+    RuntimeError
+        If another process writes to the store.
     """
     mode = as_vector(start, "start")
     _check(warmup, draws, chains, max_tree_depth, target_accept, chain_method)
     factor = _factor(covariance, mode)
     settings = Settings(warmup, max_tree_depth, target_accept, covariance is None, chain_method)
-    kept = ChainStore.open(store, resume)
-    states = _start(log_density, mode, factor, key, chains, settings)
-    kept.begin(states, {
-        "warmup": warmup, "chains": chains, "max_tree_depth": max_tree_depth,
-        "target_accept": target_accept, "chain_method": chain_method},
-        {"start": mode, "covariance": factor @ factor.T, "first positions": states.z},
-        {"log density": states.potential_energy, "gradient": states.z_grad})  # fmt: skip
-    _run(log_density, mode, factor, settings, kept, warmup + draws, progress)
-    return _posterior(kept, warmup, draws)
+    with locked_file(store):
+        kept = ChainStore.open(store, resume)
+        states = _start(log_density, mode, factor, key, chains, settings)
+        # Numbers of the density may differ by rounding between processes; its program may not.
+        program = "" if store is None else program_fingerprint(log_density, mode)[0]
+        kept.begin(states, {
+            "warmup": warmup, "chains": chains, "max_tree_depth": max_tree_depth,
+            "target_accept": target_accept, "chain_method": chain_method, "program": program},
+            {"start": mode, "covariance": factor @ factor.T, "first positions": states.z},
+            {"log density": states.potential_energy, "gradient": states.z_grad})  # fmt: skip
+        _run(log_density, mode, factor, settings, kept, warmup + draws, progress)
+        return _posterior(kept, warmup, draws)
 
 
 def _run(

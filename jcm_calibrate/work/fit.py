@@ -58,7 +58,7 @@ def run_fit(
             problem.residuals, start, prior=True, method=table.method, steps=table.steps,
             learning_rate=table.learning_rate, budget=table.budget, batch=1,
             key=jax.random.fold_in(key, number), log=log,
-            resume=resume and log.exists(), experiment=calibration.fingerprint,
+            resume=resume and log.exists(), experiment=calibration.identity,
             progress=evaluations_shown(console), **table.options))  # fmt: skip
     return min(fits, key=lambda fit: fit.value)
 

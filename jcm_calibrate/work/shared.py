@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from jcm.files import write_text
 from jcm.provenance import git_state, package_version
+from jcm.results import claim
 from jcm_calibrate.experiment import Calibration, read_calibration
 from jcm_calibrate.problem import Problem
 from jcm_calibrate.reports import records
@@ -36,13 +37,7 @@ def prepare(
     """
     with status(console, "Building the model, its windows and the observations"):
         calibration = read_calibration(experiment, gradients=gradients)
-    output.mkdir(parents=True, exist_ok=True)
-    stamp = output / "experiment.sha256"
-    if stamp.is_file() and stamp.read_text().strip() != calibration.fingerprint:
-        raise ValueError(
-            f"{output} holds the results of another experiment: model, windows, parameters, "
-            "observations or method have changed; choose another --output, or remove the folder")
-    write_text(stamp, calibration.fingerprint + "\n")
+    claim(output, calibration.identity, advice="choose another --output, or remove the folder")
     write_text(output / records.EXPERIMENT, calibration.text)
     return calibration
 

@@ -30,6 +30,8 @@ from jcm.constants import DAY
 from jcm.files import write_text
 from jcm.output import write_dataset
 from jcm.parameters import insert
+from jcm.provenance import package_version
+from jcm.results import claim, identify
 from jcm_sensitivity import branches, mean
 from jcm_sensitivity.changes import bound_targets
 from jcm_sensitivity.ensembles import initial_states
@@ -249,6 +251,7 @@ def report(found: Mapping[str, xr.Dataset], frozen: dict[str, Any], folder: Path
 
 def run_parts(setup: Setup, parts: Sequence[str], results: Path, folder: Path) -> None:
     """Run what is missing of some parts, and report on all that there are."""
+    claim(results, identify(version=package_version(), **setup._asdict()))
     found = {}
     for kind in setup.amplitudes:
         if kind in parts or (results / f"{kind}.nc").is_file():

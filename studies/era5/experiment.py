@@ -5,7 +5,6 @@ where it was.
 """
 
 import dataclasses
-import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
+from jcm.fingerprint import fingerprint
+from jcm.provenance import package_version
+from jcm.results import cached, identify
 from jcm_calibrate.observations.errors import from_control
 from jcm_calibrate.observations.operators import make_operator
 from jcm_calibrate.observations.packaged import GROUPS, PACKAGED, packaged_observations
@@ -28,7 +30,6 @@ from jcm_calibrate.optimisers.minimise import minimise
 from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem, make_problem
 from jcm_calibrate.windows import make_windows
-from jcm_sensitivity.kept import kept
 from jcm_sensitivity.regions import box
 
 #: White noise in the temperature of the first states of controls [K].
@@ -59,11 +60,13 @@ class Plan:
     held_out: dict[str, dict[str, Any]]
 
     @property
-    def runs_mark(self) -> str:
+    def experiment(self) -> dict[str, str]:
         """What tells the runs of this experiment from those of another."""
-        what = (self.grid, self.starts, self.spin_up_days, self.window_days, self.train_seasons,
-                self.bands, self.parameters, {k: v.get("pressure") for k, v in self.train.items()})
-        return hashlib.sha256(repr(what).encode()).hexdigest()[:12]
+        names = ("grid", "starts", "spin_up_days", "window_days", "train_seasons", "bands",
+                 "parameters")
+        return identify(
+            version=package_version(), **{x: getattr(self, x) for x in names},
+            pressure={k: v.get("pressure") for k, v in self.train.items()})
 
 
 def read_plan(path: Path, **changes: Any) -> Plan:
@@ -155,11 +158,10 @@ def predictions(
 
     def one(z: np.ndarray) -> np.ndarray:
         point = np.asarray(z, np.float32)
-        name = hashlib.sha256(point.tobytes()).hexdigest()[:16]
-        return kept(
-            folder / plan.runs_mark / f"{label}_{name}.npz",
+        return cached(
+            folder / "runs" / f"{label}_{fingerprint(point)[:16]}.npz",
             lambda: {"z": point, "prediction": np.asarray(_predict(problem, jnp.asarray(point)))},
-        )["prediction"]
+            plan.experiment)["prediction"]
 
     first = one(ensemble[0])  # compiled once, then in threads
     with ThreadPoolExecutor(plan.threads) as pool:

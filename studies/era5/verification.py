@@ -6,7 +6,6 @@ width of the 95 % interval of Welch's t-test. A change below this floor is no ch
 """
 
 import dataclasses
-import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,9 @@ from experiment import Plan, observed
 from scipy import stats
 
 import jcm
+from jcm.fingerprint import fingerprint
 from jcm.output import to_dataset
+from jcm.results import cached, claim, identify
 from jcm_calibrate.observations.vector import Observations
 from jcm_calibrate.performance_index import (
     VARIABLES,
@@ -28,7 +29,6 @@ from jcm_calibrate.performance_index import (
     surface_height,
 )
 from jcm_calibrate.problem import Problem
-from jcm_sensitivity.kept import kept
 
 #: Days of a year, and between its outputs.
 DAYS, EVERY = 365, 5
@@ -47,8 +47,11 @@ def long_runs(
 
     def one(name: str) -> list[Fields]:
         inputs = problem.space.insert(first, jnp.asarray(points[name]))
-        mark = hashlib.sha256(np.asarray(points[name], np.float32).tobytes()).hexdigest()[:8]
-        return _years(model, inputs, folder / f"{name}_{mark}", plan, observe, days)
+        experiment = plan.experiment | identify(
+            point=np.asarray(points[name], np.float32), days=days, observe=observe,
+            start=plan.verification_start, adjustment_days=plan.adjustment_days)
+        place = claim(folder / f"{name}_{fingerprint(experiment)[:8]}", experiment)
+        return _years(model, inputs, place, plan, observe, days)
 
     # The first run alone would leave a core idle; both share the compiled programs.
     with ThreadPoolExecutor(plan.threads) as pool:
@@ -77,7 +80,8 @@ def _years(
             _state(path.with_suffix(".eqx"), inputs, lambda: end)
             return {name: np.asarray(x, np.float32) for name, x in fields.items()}
 
-        fields = kept(path.with_suffix(".npz"), compute)
+        # The folder bears the mark of the experiment: states lie beside.
+        fields = cached(path.with_suffix(".npz"), compute, {})
         state = eqx.tree_deserialise_leaves(path.with_suffix(".eqx"), inputs.state)
         if not all(np.isfinite(x).all() for x in fields.values()):
             raise FloatingPointError(f"{path.name} of {folder.name} is not finite")

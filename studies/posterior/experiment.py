@@ -1,6 +1,5 @@
 """The problem, its mode, its draws and its predictions; each is kept and not computed again."""
 
-import hashlib
 import json
 import os
 import time
@@ -19,6 +18,8 @@ import xarray as xr
 
 import jcm
 from jcm.files import write_text
+from jcm.provenance import package_version
+from jcm.results import identify
 from jcm_calibrate.optimisers.minimise import minimise
 from jcm_calibrate.problem import LogPosterior, Problem, twin_problem
 from jcm_calibrate.uncertainty.inference_data import to_inference_data, write_inference_data
@@ -48,11 +49,11 @@ class Plan:
     observations: dict[str, dict[str, Any]]
 
     @property
-    def mark(self) -> str:
+    def experiment(self) -> dict[str, str]:
         """What tells the problem of this plan from another; the sampler's store has its own."""
-        parts = (self.grid, self.smooth, self.starts, self.window_days, self.truth_seed,
-                 self.noise_seed, self.parameters, self.observations)  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        names = ("grid", "smooth", "starts", "window_days", "truth_seed", "noise_seed",
+                 "parameters", "observations")
+        return identify(version=package_version(), **{x: getattr(self, x) for x in names})
 
 
 def read_plan(path: Path, **changes: Any) -> Plan:

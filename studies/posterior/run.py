@@ -34,12 +34,12 @@ from experiment import (
 from scipy.stats import skew
 
 from jcm.files import write_text
+from jcm.results import cached
 from jcm_calibrate.problem import Problem
 from jcm_calibrate.reports.plots_posterior import plot_pairs, plot_ranks
 from jcm_calibrate.reports.plots_style import write_figure
 from jcm_calibrate.uncertainty.laplace import Gaussian
 from jcm_calibrate.uncertainty.posterior import Posterior
-from jcm_sensitivity.kept import kept
 
 HERE = Path(__file__).parent
 
@@ -185,7 +185,8 @@ def study(plan: Plan, folder: Path, *, fast: bool = False) -> dict[str, Any]:
         problem, truth = build(plan)
     print(problem.space.describe(), flush=True)
     with watch.part("mode"):
-        found = kept(results / "mode.npz", lambda: approximate(problem), mark=plan.mark)
+        found = cached(
+            results / "mode.npz", lambda: approximate(problem), plan.experiment)
     gaussian = Gaussian(jnp.asarray(found["mean"]), jnp.asarray(found["covariance"]))
     posterior = sampled(plan, problem, gaussian, results, watch)
     print(posterior.describe(problem.space.labels), flush=True)
@@ -193,12 +194,12 @@ def study(plan: Plan, folder: Path, *, fast: bool = False) -> dict[str, Any]:
     with watch.part("predictions"):
         data = inference_data(plan, posterior, problem, results / "posterior.nc")
     if not fast:
-        checks = kept(
+        checks = cached(
             results / "checks.npz", lambda: measured(problem, np.asarray(gaussian.mean)),
-            mark=plan.mark)
+            plan.experiment)
         summary["checks"] = {
             "data_within_90_percent": covered_by_predictions(data, problem),
-            **{name: number(x) for name, x in checks.items() if name != "mark"}}
+            **{name: number(x) for name, x in checks.items()}}
         summary["seconds"] = watch.seconds
         summary["seconds_in_all"] = round(sum(watch.seconds.values()))
     write_text(folder / "summary.json", json.dumps(summary, indent=1) + "\n")

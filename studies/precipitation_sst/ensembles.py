@@ -15,11 +15,12 @@ import numpy as np
 import jcm
 from jcm.initial import reference_parameters
 from jcm.model import Model
+from jcm.provenance import package_version
+from jcm.results import cached, claim, identify
 from jcm.simulate import Inputs, compile_window
 from jcm_sensitivity.adjoint import compile_sensitivity, model_experiment
 from jcm_sensitivity.consistency import NEEDED, WATER, consistency
 from jcm_sensitivity.ensembles import initial_states
-from jcm_sensitivity.kept import kept
 from jcm_sensitivity.periods import last
 from jcm_sensitivity.regions import REGIONS
 from jcm_sensitivity.tangent import response
@@ -102,7 +103,8 @@ def of_model(model: Model, member: Inputs) -> Inputs:
 def timed(path: Path, make: Callable[[], Files]) -> Files:
     """Return what is in a file, or make it and write the file; say how long it took."""
     begin = time.perf_counter()
-    arrays = kept(path, make)
+    # The folder bears the mark of the experiment.
+    arrays = cached(path, make, {})
     print(f"{path.stem}: {time.perf_counter() - begin:.0f} s", flush=True)
     return arrays
 
@@ -124,6 +126,9 @@ class Lazy:
 
 def compute(plan: Plan) -> dict[tuple[str, ...], list[Files]]:
     """Return everything by (kind, switches, season), a list over members."""
+    claim(plan.store, identify(
+        version=package_version(), grid=plan.grid, spacing=plan.spacing, days=plan.days,
+        leads=plan.leads))
     members = {season: _Weather(plan, season) for season in plan.seasons}
     results: dict[tuple[str, ...], list[Files]] = {}
     for switches in plan.switches:

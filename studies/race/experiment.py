@@ -1,7 +1,5 @@
 """The race: one noisy twin problem, measured costs, and runs that are kept."""
 
-import hashlib
-import json
 import time
 import tomllib
 from collections.abc import Callable
@@ -15,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jcm
-from jcm.files import write_text
+from jcm.provenance import package_version
+from jcm.results import cached, identify
 from jcm_calibrate.optimisers.evaluator import Evaluator
 from jcm_calibrate.optimisers.fit import Fit
 from jcm_calibrate.optimisers.minimise import minimise
@@ -49,11 +48,11 @@ class Plan:
     observations: dict[str, dict[str, Any]]
 
     @property
-    def mark(self) -> str:
+    def experiment(self) -> dict[str, str]:
         """What tells the problem of this plan from another."""
-        parts = (self.grid, self.smooth, self.starts, self.spin_up_days, self.window_days,
-                 self.truth_seed, self.noise_seed, self.parameters, self.observations)  # fmt: skip
-        return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+        names = ("grid", "smooth", "starts", "spin_up_days", "window_days", "truth_seed",
+                 "noise_seed", "parameters", "observations")
+        return identify(version=package_version(), **{x: getattr(self, x) for x in names})
 
 
 def read_plan(path: Path, **changes: Any) -> Plan:
@@ -174,9 +173,7 @@ def raced(
         "seconds": np.array(time.perf_counter() - begin)}
 
 
-def kept_costs(path: Path, plan: Plan, problem: Problem) -> dict[str, float]:
-    """Return the measured costs; kept, so that all runs are judged by the same."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(measured_costs(plan, problem), indent=1) + "\n")
-    return json.loads(path.read_text())
+def cached_costs(path: Path, plan: Plan, problem: Problem) -> dict[str, float]:
+    """Return the measured costs; cached, so that all runs are judged by the same."""
+    found = cached(path, lambda: measured_costs(plan, problem), plan.experiment)
+    return {name: float(x) for name, x in found.items()}

@@ -8,7 +8,6 @@ kept in `results/` and not computed again. Writes `summary.json`, `summary.md` a
 """
 
 import argparse
-import hashlib
 import json
 import tempfile
 import time
@@ -20,11 +19,11 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from experiment import Plan, build, kept_costs, raced, read_plan, reference
+from experiment import Plan, build, cached_costs, raced, read_plan, reference
 from figures import draw_all
 
 from jcm.files import write_text
-from jcm_sensitivity.kept import kept
+from jcm.results import cached, identify
 
 HERE = Path(__file__).parent
 #: How far above the lowest value known a run has arrived: half a unit of log likelihood.
@@ -35,7 +34,7 @@ Runs = dict[str, list[dict[str, np.ndarray]]]
 def compute(plan: Plan, folder: Path) -> tuple[Any, dict[str, float], dict[str, np.ndarray], Runs]:
     """Return problem, costs, reference and all runs; what is in the folder is not done again."""
     problem = build(plan)
-    costs = kept_costs(folder / "costs.json", plan, problem)
+    costs = cached_costs(folder / "costs.npz", plan, problem)
     print(json.dumps(costs), flush=True)
 
     def solve() -> dict[str, Any]:
@@ -43,16 +42,16 @@ def compute(plan: Plan, folder: Path) -> tuple[Any, dict[str, float], dict[str, 
         return {"best": fit.best, "value": fit.value, "covariance": fit.covariance,
                 "message": fit.message}  # fmt: skip
 
-    mode = kept(folder / "reference.npz", solve, mark=plan.mark)
+    mode = cached(folder / "reference.npz", solve, plan.experiment)
     runs: Runs = {}
     for name, options in plan.methods.items():
-        settings = repr((plan.mark, plan.budget, sorted(options.items()), costs["gradient_cost"]))
-        mark = hashlib.sha256(settings.encode()).hexdigest()[:16]
+        settings = plan.experiment | identify(
+            budget=plan.budget, options=options, gradient_cost=costs["gradient_cost"])
         runs[name] = []
         for seed in plan.seeds:
-            run = kept(
+            run = cached(
                 folder / f"{name}_{seed}.npz",
-                partial(raced, plan, problem, costs, name, seed), mark=mark)
+                partial(raced, plan, problem, costs, name, seed), settings)
             print(f"{name}, seed {seed}: {run['value'][np.isfinite(run['value'])].min():.6g} at "
                   f"{run['cost'][-1]:.0f}, {float(run['seconds']):.0f} s: {run['message']}",
                   flush=True)  # fmt: skip

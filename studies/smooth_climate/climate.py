@@ -1,5 +1,6 @@
 """Seasonal means of every output variable over some years, and what differs between two runs."""
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import jcm
 from jcm.constants import DAY
 from jcm.model import Model
 from jcm.output import write_dataset
+from jcm.provenance import package_version
+from jcm.results import identify, refuse_another
 from jcm.variables import VARIABLES
 
 #: Factors to the units in which results are shown, and these units.
@@ -35,8 +38,13 @@ def one_year(plan: Plan, setting: str, member: int, folder: Path) -> xr.Dataset:
     model, but on the same date.
     """
     path = folder / "climate" / f"{setting}_{member}.nc"
+    experiment = identify(
+        version=package_version(), grid=plan.grid, start=plan.start, spacing=plan.spacing_days,
+        spin_up=plan.spin_up_days, seasons=plan.season_days, widths=widths_of(plan, setting))
     if path.is_file():
-        return xr.load_dataset(path)
+        known = xr.load_dataset(path)
+        refuse_another(json.loads(known.attrs["experiment"]), experiment, path)
+        return known
     smooth = setting != EXACT
     model = build(plan.grid, smooth)
     inputs = jcm.default_inputs(model, start=plan.start)
@@ -53,6 +61,7 @@ def one_year(plan: Plan, setting: str, member: int, folder: Path) -> xr.Dataset:
         seasons.append(fields)
     result = _dataset(plan, model, seasons)
     result.attrs["seconds"] = time.perf_counter() - begin
+    result.attrs["experiment"] = json.dumps(experiment)
     print(f"{setting}: member {member}, {result.attrs['seconds']:.0f} s", flush=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_dataset(result, path)

@@ -18,6 +18,8 @@ from plan import Plan, Target, build, means, widths_of
 
 import jcm
 from jcm.files import write_text
+from jcm.provenance import package_version
+from jcm.results import identify, refuse_another
 from jcm.simulate import Inputs
 from jcm_sensitivity import initial_states, model_experiment, response, sensitivity
 from jcm_sensitivity.experiment import SEA_SURFACE_TEMPERATURE as SEA
@@ -76,8 +78,14 @@ def ratios(
     box.
     """
     path = folder / "ratios" / f"{setting}.json"
+    experiment = identify(
+        version=package_version(), grid=plan.grid, starts=plan.ratio_starts, days=plan.days,
+        leads=plan.leads, step=plan.step, spacing=plan.spacing_days, targets=plan.targets,
+        states=count, adjoint_states=adjoint, widths=widths_of(plan, setting))
     if path.is_file():
-        return json.loads(path.read_text())
+        known = json.loads(path.read_text())
+        refuse_another(known["experiment"], experiment, path)
+        return known["rows"]
     model = build(plan.grid, True)
     run = model_experiment(model, days=plan.days, every=1, observe=variables(plan))
     chosen, members = widths_of(plan, setting), states(plan)
@@ -111,7 +119,7 @@ def ratios(
         print(f"{setting}, {target.name}: {np.round(latest, 2)}, "
               f"{time.perf_counter() - begin:.0f} s", flush=True)  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, json.dumps(rows, indent=1) + "\n")
+    write_text(path, json.dumps({"experiment": experiment, "rows": rows}, indent=1) + "\n")
     return rows
 
 

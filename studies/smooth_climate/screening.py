@@ -16,6 +16,8 @@ from ratios import states
 import jcm
 from jcm.files import write_text
 from jcm.model import Model
+from jcm.provenance import package_version
+from jcm.results import claim, identify
 from jcm.simulate import Inputs
 from jcm.variables import VARIABLES
 
@@ -39,6 +41,9 @@ def changes(
     plan: Plan, cases: Mapping[str, Mapping[str, float]], folder: Path
 ) -> dict[str, dict[str, list[float]]]:
     """Return the same for some widths above 0, by name; those of a file if it has them."""
+    same = ("grid", "ratio_starts", "states", "spacing_days", "screening_days")
+    folder = claim(folder / "screening", identify(
+        version=package_version(), **{name: getattr(plan, name) for name in same}))
     path = folder / "screening.json"
     found = json.loads(path.read_text()) if path.is_file() else {}
     missing = {name: widths for name, widths in cases.items()

@@ -1,11 +1,10 @@
 """The twin experiment: true parameters, synthetic observations, and fits that are kept."""
 
-import hashlib
 import json
 import time
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,11 @@ import numpy as np
 
 import jcm
 from jcm.files import replacing
+from jcm.provenance import package_version
+from jcm.results import cached, identify
 from jcm_calibrate.optimisers.minimise import minimise
 from jcm_calibrate.parameters.space import ParameterSpace
 from jcm_calibrate.problem import Problem, twin_problem
-from jcm_sensitivity.kept import kept
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class Plan:
     observations: dict[str, dict[str, Any]]
 
     @property
-    def mark(self) -> str:
+    def experiment(self) -> dict[str, str]:
         """What tells this experiment from another; more starts or noise leave fits as they are."""
-        same = replace(self, random_starts=0, noise_realisations=0)
-        return hashlib.sha256(repr(same).encode()).hexdigest()[:16]
+        more = ("random_starts", "noise_realisations")
+        return identify(version=package_version(), **{
+            name: x for name, x in vars(self).items() if name not in more})
 
 
 def read_plan(path: Path, **changes: Any) -> Plan:
@@ -113,8 +114,8 @@ def fitted(
     twin: Twin, folder: Path, name: str, problem: Problem, start: Sequence[float] | np.ndarray
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Return a Gauss-Newton fit, from the folder if it is there."""
-    return kept(folder / f"{name}.npz", lambda: _fit(twin, name, problem, start),
-                mark=twin.plan.mark)  # fmt: skip
+    return cached(folder / f"{name}.npz", lambda: _fit(twin, name, problem, start),
+                  twin.plan.experiment | identify(start=start))  # fmt: skip
 
 
 def _fit(

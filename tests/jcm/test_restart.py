@@ -17,7 +17,15 @@ import xarray as xr
 import jcm
 from jcm.calendar import parse_date
 from jcm.initial import start_state
-from jcm.restart import Restart, newest_restart, restart_files, write_restart
+from jcm.physics.speedy import SpeedyPhysics
+from jcm.restart import (
+    Restart,
+    check_identity,
+    identity,
+    newest_restart,
+    restart_files,
+    write_restart,
+)
 from jcm.simulate import compile_window
 
 MODEL = jcm.build_model("T21L5", physics="held_suarez")
@@ -270,6 +278,39 @@ def test_other_models_are_refused(case, resume, copy):
         resume(copy, model=other)
 
 
+def scheme(factor, words):
+    """A scheme as a user writes it."""
+    source = f"""
+def diffusion(*arguments, **options):
+    "{words}"
+    return jax.tree.map(lambda x: {factor} * x, diffuse(*arguments, **options))
+"""
+    from jcm.physics.vertical_diffusion import vertical_diffusion
+
+    space = {"jax": jax, "diffuse": vertical_diffusion}
+    exec(source, space)
+    return space["diffusion"]
+
+
+def test_a_replaced_scheme_of_the_same_name_and_words_is_another_run(inputs):
+    def known(factor, words):
+        model = jcm.build_model("T21L8", physics=functools.partial(
+            SpeedyPhysics, vertical_diffusion=scheme(factor, words)))
+        return identity(model, inputs)
+
+    one = known(1.0, "Diffuse.")
+    check_identity(known(1.0, "Mix."), one, Path("here"))
+    with pytest.raises(ValueError, match=r"here belongs to another run: its physics is"):
+        check_identity(known(2.0, "Diffuse."), one, Path("here"))
+
+
+def test_all_that_changed_is_named(inputs):
+    one, other = (identity(jcm.build_model("T21L8", **given), inputs) for given in (
+        {}, {"sea": "slab", "dynamics": "dinosaur"}))
+    with pytest.raises(ValueError, match=r"its sea is slab.*; its dynamics is \['Dinosaur"):
+        check_identity(other, one, Path("here"))
+
+
 def test_a_restart_file_of_another_grid_is_refused(resume, stopped):
     path = restart_files(stopped)[0]
     with np.load(path) as archive:
@@ -291,7 +332,7 @@ def test_another_version_of_the_package_is_refused(resume, copy, monkeypatch):
 def test_another_version_of_the_files_is_refused(resume, copy):
     record = json.loads((copy / "experiment.json").read_text())
     (copy / "experiment.json").write_text(json.dumps(record | {"format": 99}))
-    with pytest.raises(ValueError, match=r"is of format 99, this version reads 1"):
+    with pytest.raises(ValueError, match=r"is of format 99, this version reads 2"):
         resume(copy)
 
 

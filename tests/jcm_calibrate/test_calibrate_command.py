@@ -107,7 +107,7 @@ def test_a_fit_killed_in_the_middle_ends_where_it_would_have_ended(finished, tmp
     output.mkdir()
     # The header, two evaluations, and half a line: what a kill leaves.
     (output / "evaluations.jsonl").write_bytes(b"".join(lines[:3]) + lines[3][:40])
-    shutil.copy(whole / "experiment.sha256", output)
+    shutil.copy(whole / "experiment.json", output)
     result = invoke("fit", written(tmp_path), "--output", output, "--resume")
     assert result.exit_code == 0, result.output
     one, _ = records.read_history(whole)
@@ -142,7 +142,7 @@ def test_results_of_another_experiment_are_not_mixed(finished, tmp_path):
     before = (finished[0] / "fit.json").read_bytes()
     path = written(tmp_path, calibration__fit="steps = 6\nmethod = \"lbfgs\"")
     result = invoke("fit", path, "--output", finished[0], "--resume")
-    refused(result, "results of another experiment", "another --output")
+    refused(result, "belongs to another experiment (other fit)", "another --output")
     assert (finished[0] / "fit.json").read_bytes() == before
 
 

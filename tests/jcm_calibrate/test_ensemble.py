@@ -243,20 +243,20 @@ def test_a_full_disk_keeps_what_was_there_and_nothing_half(tmp_path):
     (vectors(4) + 1, 2), (vectors(5), 2), (vectors(4).astype(np.float32), 2)])
 def test_the_store_of_other_members_is_refused(tmp_path, members, batch):
     run_ensemble(wave, vectors(4), tmp_path / "e.zarr", batch=2)
-    with pytest.raises(ValueError, match=r"another ensemble.*other members"):
+    with pytest.raises(ValueError, match=r"another experiment.*other members"):
         run_ensemble(wave, members, tmp_path / "e.zarr", batch=batch)
 
 
 def test_the_store_of_another_run_is_refused(tmp_path):
     run_ensemble(lambda x: 2 * x, vectors(2), tmp_path / "e.zarr")
-    with pytest.raises(ValueError, match=r"another ensemble.*another run"):
+    with pytest.raises(ValueError, match=r"another experiment.*other program"):
         run_ensemble(lambda x: 3 * x, vectors(2), tmp_path / "e.zarr")
 
 
 def test_the_store_of_a_run_with_another_constant_array_is_refused(tmp_path):
     one, other = jnp.arange(3.0), jnp.arange(3.0) + 1
     run_ensemble(lambda x: x[0] * one, vectors(2), tmp_path / "e.zarr")
-    with pytest.raises(ValueError, match="another run"):
+    with pytest.raises(ValueError, match="other program"):
         run_ensemble(lambda x: x[0] * other, vectors(2), tmp_path / "e.zarr")
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jcm_calibrate.optimisers.evaluation_log import decode, encode, fingerprint
+from jcm.fingerprint import fingerprint
+from jcm_calibrate.optimisers.evaluation_log import decode, encode
 from jcm_calibrate.optimisers.minimise import METHODS, minimise, multi_start
 
 KEY = jax.random.key(2)
@@ -175,7 +176,7 @@ def test_a_changed_experiment_is_refused(change, named, tmp_path):
     usual = {"method": "lbfgs", "key": KEY, "steps": 5, "log": path}
     minimise(VALLEY, START, **usual)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=f"another experiment.*{named}: "):
+    with pytest.raises(ValueError, match=f"another experiment.*(other )?{named}( was |\\))"):
         minimise(VALLEY, START, **usual | change, resume=True)
     assert path.read_bytes() == before
 
@@ -183,9 +184,9 @@ def test_a_changed_experiment_is_refused(change, named, tmp_path):
 def test_a_changed_start_or_problem_is_refused(tmp_path):
     path = tmp_path / "log.jsonl"
     minimise(VALLEY, START, log=path)
-    with pytest.raises(ValueError, match="start: "):
+    with pytest.raises(ValueError, match="other start"):
         minimise(VALLEY, START + 1e-9, log=path, resume=True)
-    with pytest.raises(ValueError, match="function: "):
+    with pytest.raises(ValueError, match="other function"):
         minimise(Valley(jnp.asarray(9.0)), START, log=path, resume=True)
 
 

@@ -219,10 +219,10 @@ def test_a_comparison_goes_on_where_it_stopped(small_model, inputs, patches, tmp
     assert differs.any("amplitude").values.nonzero()[0].tolist() == [3]
 
 
-def test_a_store_of_other_amplitudes_is_not_taken(small_model, inputs, patches, tmp_path):
+def test_a_store_of_other_amplitudes_is_refused(small_model, inputs, patches, tmp_path):
     compared(mirror(small_model), inputs, patches, store=tmp_path, amplitudes=[1.0])
-    compared(mirror(small_model), inputs, patches, store=tmp_path, amplitudes=[2.0])
-    assert len(list(tmp_path.iterdir())) == 2
+    with pytest.raises(ValueError, match=r"amplitudes was \[1.0\], is now \[2.0\]"):
+        compared(mirror(small_model), inputs, patches, store=tmp_path, amplitudes=[2.0])
 
 
 @pytest.mark.parametrize("amplitudes", [[0.0], [-1.0], [np.nan], []])
