@@ -4,8 +4,11 @@ import contextlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+
+_umask_read = threading.Lock()
 
 #: What temporary names start and end with; the name of the file stands between.
 PREFIX, SUFFIX = ".", ".part"
@@ -41,7 +44,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~_umask())
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -66,7 +69,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         tempfile.mkdtemp(dir=path.parent, prefix=f"{PREFIX}{path.name}.", suffix=SUFFIX))
     try:
         yield temporary
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o777 & ~_umask())
         if path.exists():
             os.replace(path, _aside(path))
         os.replace(temporary, path)
@@ -92,6 +95,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """Return what the user keeps from others; it can only be read by setting it."""
+    with _umask_read:
+        mask = os.umask(0o077)
+        os.umask(mask)
+    return mask
 
 
 def _aside(path: Path) -> Path:

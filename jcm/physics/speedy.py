@@ -8,6 +8,8 @@ All schemes see the same columns; their tendencies are summed. Schemes do not ca
 what one needs of another is passed here, in plain sight.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -113,7 +115,7 @@ class SpeedyPhysics(Physics):
         schemes = (self.convection, self.condensation, self.clouds, self.shortwave,
                    longwave_optics, longwave_down, self.surface_fluxes, longwave_up,
                    self.vertical_diffusion)  # fmt: skip
-        return [f"{f.__name__}: {(f.__doc__ or '').strip().splitlines()[0]}" for f in schemes]
+        return [_line(f) for f in schemes]
 
     def widths(self, parameters: SpeedyParameters) -> Widths:
         """Return the widths of the switches, all None in a model without smooth forms."""
@@ -284,3 +286,11 @@ def _surface_fields(
         "sea_surface_temperature": around.sea_temperature,
         "surface_albedo": around.albedo,
     }
+
+
+def _line(scheme: Any) -> str:
+    """Return name and first words of a scheme: a function, a partial one, or a callable object."""
+    known = scheme.func if isinstance(scheme, functools.partial) else scheme
+    name = getattr(known, "__name__", type(known).__name__)
+    words = (inspect.getdoc(known) or "").strip().splitlines()
+    return f"{name}: {words[0] if words else 'no description'}"

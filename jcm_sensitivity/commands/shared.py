@@ -1,5 +1,6 @@
 """What the commands share: the console, errors in one line, checks of files and folders."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -45,6 +46,13 @@ def errors_in_one_line() -> Iterator[None]:
         Console(stderr=True, markup=False).print(
             f"error: {text}", style="red", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+    except RuntimeError as error:
+        # Such as a folder in use; subclasses are errors of JAX and others, whose traceback helps.
+        if type(error) is not RuntimeError:
+            raise
+        Console(stderr=True, markup=False).print(
+            f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from error
 
 
 def checked_experiment(path: Path | None) -> "Experiment | None":
@@ -83,14 +91,21 @@ def check_map_experiment(path: Path | None, *, needs_sea_surface: bool = False) 
 
 
 def check_folders(**folders: Path | None) -> None:
-    """Refuse files in the place of folders.
+    """Refuse files in the place of folders, and folders that may not be written.
 
     Raises
     ------
-    NotADirectoryError
+    NotADirectoryError, PermissionError
         If there is one; the message names the option.
     """
     for option, path in folders.items():
-        if path is not None and path.exists() and not path.is_dir():
+        if path is None:
+            continue
+        there = next(x for x in (path.absolute(), *path.absolute().parents) if x.exists())
+        if not there.is_dir():
             raise NotADirectoryError(
-                f"--{option} is a folder, but {str(path)!r} is a file; name another place")
+                f"--{option} is a folder, but {str(there)!r} is a file; name another place")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(
+                f"--{option} lies in {str(there)!r}, where nothing can be written; name another "
+                "place, or change its permissions")
