@@ -121,8 +121,9 @@ def sample_nuts(
         program = "" if store is None else program_fingerprint(log_density, mode)[0]
         kept.begin(states, {
             "warmup": warmup, "chains": chains, "max_tree_depth": max_tree_depth,
-            "target_accept": target_accept, "chain_method": chain_method, "program": program},
-            {"start": mode, "covariance": factor @ factor.T, "first positions": states.z},
+            "target_accept": target_accept, "chain_method": chain_method},
+            {"start": mode, "covariance": factor @ factor.T, "first positions": states.z,
+             "program of the log density": program},
             {"log density": states.potential_energy, "gradient": states.z_grad})  # fmt: skip
         _run(log_density, mode, factor, settings, kept, warmup + draws, progress)
         return _posterior(kept, warmup, draws)
